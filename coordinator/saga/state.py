@@ -1,0 +1,138 @@
+"""What a saga is at one moment: a header and one record per step instance.
+
+All values are immutable; `advance` makes new ones. Times are milliseconds since 1970 in database time,
+durations milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from amends.coordinator.saga.json import Json
+
+FORMAT = 1  # Rises when a stored saga can no longer be read by the release before (E3).
+
+
+class Status(StrEnum):
+    """Where a saga stands. `stuck` needs an operator; the last three are final."""
+
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    STUCK = "stuck"
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    REJECTED = "rejected"
+
+    @property
+    def ended(self) -> bool:
+        """Nothing can change it any more."""
+        return self in (Status.COMPLETED, Status.COMPENSATED, Status.REJECTED)
+
+
+class Op(StrEnum):
+    """What is asked of a participant; the wire's words."""
+
+    DO = "do"
+    UNDO = "undo"
+    CONFIRM = "confirm"
+    FENCE = "fence"
+
+
+class Phase(StrEnum):
+    """What happens with a step's current op."""
+
+    PARKED = "parked"  # wanted, not sent: the window is full or the breaker is open (E4)
+    AWAITING = "awaiting"  # sent; the current attempt's answer is awaited, `due` is its timeout
+    BACKOFF = "backoff"  # the last attempt failed or stayed silent; `due` is the next one
+    SETTLED = "settled"  # answered: nothing is outstanding
+    STUCK = "stuck"  # given up; an operator or a late reply moves it
+
+
+class Did(StrEnum):
+    """What is known of a step's `do`."""
+
+    UNSENT = "unsent"  # never logged as sent: nothing to undo
+    UNKNOWN = "unknown"  # sent; owed an undo whatever comes
+    DONE = "done"
+    REFUSED = "refused"  # certainly nothing happened
+    IN_DOUBT = "in_doubt"  # refused, but an earlier external call may have happened (M2)
+    NEVER = "never"  # a fence took its place
+    SKIPPED = "skipped"  # an operator settled it (A1)
+
+
+class Pivot(StrEnum):
+    """Where the saga stands with its point of no return (P1)."""
+
+    NONE = "none"  # the definition has none
+    AHEAD = "ahead"
+    SENT = "sent"  # logged: only its outcome decides
+    PASSED = "passed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step instance. `path` is the step's name; instances of an `each` add `/index`.
+
+    `attempt` rises at every send, over all ops; `round` by an operator's retry. `spent` counts the failures of the
+    current op that count against its policy; `since` is when the current op first became due.
+    `recorded` is a reply that came while the saga was stuck, acted on when it leaves stuck (C3).
+    `override` names the operator's act that settles or settled this step (A6).
+    """
+
+    path: str
+    node: str
+    participant: str
+    phase: Phase
+    op: Op = Op.DO
+    closes: Op | None = None
+    round: int = 1
+    attempt: int = 0
+    spent: int = 0
+    since: int
+    due: int | None = None
+    did: Did = Did.UNSENT
+    result: Json = None
+    error: str = ""
+    recorded: Mapping[str, Json] | None = None
+    override: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saga:
+    """One saga. `steps` holds at least the instances its next event touches.
+
+    `positions` keeps, per composite node of the definition, what the walk needs to go on: of a chain the index of
+    the child under way, of a group how many branches are still open. `wants_back` says why a saga whose pivot is in
+    doubt would compensate (deadline, retries, an operator). `cause` says why it compensates.
+    """
+
+    id: str
+    name: str
+    version: int
+    status: Status
+    backwards: bool = False
+    input: Json
+    labels: Mapping[str, str] = field(default_factory=dict)
+    started: int
+    clock: int
+    deadline: int | None
+    seq: int = 0
+    positions: Mapping[str, int] = field(default_factory=dict)
+    pivot: Pivot = Pivot.NONE
+    wants_back: str = ""
+    cause: str = ""
+    overrides: tuple[str, ...] = ()
+    steps: Mapping[str, Step] = field(default_factory=dict)
+    format: int = FORMAT
+
+    @property
+    def stuck_steps(self) -> tuple[Step, ...]:
+        """The steps that need an operator, in path order."""
+        return tuple(step for _, step in sorted(self.steps.items()) if step.phase is Phase.STUCK)
+
+
+def queue_of(participant: str, op: Op) -> str:
+    """The command queue of an op, without prefix: `payments.do` or `payments.undo`."""
+    return f"{participant}.do" if op is Op.DO else f"{participant}.undo"

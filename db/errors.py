@@ -1,0 +1,39 @@
+"""What can go wrong in the db package.
+
+DatabaseError
++-- StoreUnavailable     the database cannot be reached or broke off; try again later
+|   +-- CommitUnknown    the connection broke during COMMIT: it may or may not have happened
++-- SchemaOutdated       the schema is older (or missing); the message names the command
++-- EmbeddedUnavailable  no PostgreSQL wheel for this platform; the message names the mend
++-- MissingExtra         an optional dependency is missing; the message prints its pip line
+"""
+
+from __future__ import annotations
+
+
+class DatabaseError(Exception):
+    """Any error of the db package."""
+
+
+class StoreUnavailable(DatabaseError):
+    """The database cannot be reached, or broke the connection off."""
+
+
+class CommitUnknown(StoreUnavailable):
+    """The connection broke during COMMIT. Publish, acknowledge and answer nothing; take a fresh owner id (O2, O3)."""
+
+
+class SchemaOutdated(DatabaseError):
+    """The database's schema is not the one this release needs."""
+
+
+class EmbeddedUnavailable(DatabaseError):
+    """There is no embedded PostgreSQL for this platform."""
+
+
+class MissingExtra(DatabaseError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part of amends; install it with: pip install 'amends[{extra}]'")
+        self.extra = extra

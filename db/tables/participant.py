@@ -1,0 +1,63 @@
+"""The tables the SDK keeps in a service's own database: outbox, owners, barrier."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
+
+from amends.db.tables.outbox import outbox_table, owner_table
+
+metadata = MetaData()
+
+outbox = outbox_table("amends_outbox", metadata)
+owner = owner_table("amends_owner", metadata)
+
+# One row per saga, path and op: what became of it, forever true once written (rules B).
+#
+#   do:      (none) --handler done--> done        (none) --refused--> refused (certain or not; final once fenced)
+#            (none) --undo or fence came first--> never
+#            (none) --external call under way--> calling (leased) --> done | refused
+#   undo:    (none) --> done | nothing | never (closing fence)
+#   confirm: (none) --> done | never (closing fence)
+barrier = Table(
+    "amends_barrier",
+    metadata,
+    Column("saga_id", Uuid, primary_key=True),
+    Column("path", String(300), primary_key=True),
+    Column("op", String(16), primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("certain", Boolean, nullable=False, default=True),
+    Column("final", Boolean, nullable=False, default=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("args", LargeBinary),
+    Column("result", LargeBinary),
+    Column("leased_until", DateTime(timezone=True)),
+    Column("lease_token", Uuid),
+    Column("calls", Integer, nullable=False, default=0),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("op IN ('do', 'undo', 'confirm')", name="ck_amends_barrier_op"),
+    CheckConstraint(
+        "(op = 'do' AND outcome IN ('done', 'refused', 'never', 'calling'))"
+        " OR (op = 'undo' AND outcome IN ('done', 'nothing', 'never'))"
+        " OR (op = 'confirm' AND outcome IN ('done', 'never'))",
+        name="ck_amends_barrier_outcome",
+    ),
+    CheckConstraint("certain OR outcome IN ('refused', 'nothing', 'done')", name="ck_amends_barrier_certain"),
+    CheckConstraint("(lease_token IS NULL) = (leased_until IS NULL)", name="ck_amends_barrier_lease"),
+    Index("ix_amends_barrier_at", "at"),
+)
+

@@ -1,0 +1,1 @@
+"""The transactional outbox: wire contract, table, relay and publishing drivers. Usable without sagas."""

@@ -1,0 +1,48 @@
+"""What can go wrong in the outbox package.
+
+OutboxError
++-- MalformedMessage      a message that cannot be read; dead-letter it
++-- MessageTooLarge       a body over the limit; nothing was stored
++-- BrokerUnavailable     the broker cannot be reached or broke off; try again later
++-- UnsupportedSession    `put` was given something that is no session or connection it knows
++-- UnsupportedBroker     a broker URL of a scheme that has no driver
++-- OutboxNotInstalled    the outbox table is missing; run the migration
+"""
+
+from __future__ import annotations
+
+
+class OutboxError(Exception):
+    """Any error of the outbox package."""
+
+
+class MalformedMessage(OutboxError):
+    """A message that cannot be read."""
+
+
+class MessageTooLarge(OutboxError):
+    """A message's body is over the limit; nothing was stored."""
+
+    def __init__(self, what: str, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(
+            f"{what} has {size_bytes:,} bytes, over the limit of {limit_bytes:,}; "
+            f"store the bulk elsewhere and send a reference to it"
+        )
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class BrokerUnavailable(OutboxError):
+    """The broker cannot be reached, or broke the connection off. What was pending is of unknown outcome."""
+
+
+class UnsupportedSession(OutboxError):
+    """`put` was given something that is no session or connection it knows."""
+
+
+class UnsupportedBroker(OutboxError):
+    """A broker URL of a scheme that has no driver."""
+
+
+class OutboxNotInstalled(OutboxError):
+    """The outbox table is missing from the database."""

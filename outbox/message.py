@@ -1,0 +1,50 @@
+"""A message on its way: what is stored in an outbox row and what is published from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import uuid4
+
+
+def new_message_id() -> str:
+    """A random UUID, in text."""
+    return str(uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message for the broker, complete but for the moment it leaves.
+
+    Messages are persistent, `mandatory` and JSON. The default exchange (`exchange=""`) routes to the queue
+    named by `routing_key`.
+
+    `expiration_ms` is how long the broker keeps an unconsumed message; None keeps it for ever.
+    `key` orders: messages of one key leave one at a time, in the order in which they were put (O6).
+    `needs_receipt` keeps the row after the broker's confirm until its receiver's receipt (O1).
+    `delay_s` is how many seconds after the insert the message becomes due (O7).
+    """
+
+    routing_key: str
+    type: str
+    body: bytes
+    exchange: str = ""
+    message_id: str = field(default_factory=new_message_id)
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    expiration_ms: int | None = None
+    key: str | None = None
+    needs_receipt: bool = False
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A message with its row id in the outbox table it was stored in, and what became of it so far."""
+
+    id: int
+    message: Message
+    created_at: datetime
+    attempts: int = 0

@@ -1,0 +1,142 @@
+"""What travels between coordinator and participants: the bodies of the messages, and how they are read.
+
+`docs/protocol.md` tells the same for other languages. Unknown fields are ignored, so that a newer side may add
+some. Bodies are JSON; `Message.type` says which struct a body is.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from amends.outbox.errors import MalformedMessage
+
+COMMAND = "amends.command"
+REPLY = "amends.reply"
+START = "amends.start"
+RECEIPT = "amends.receipt"
+
+PATH_CHARS_MAX = 300
+NAME_CHARS_MAX = 120
+LABELS_MAX = 20
+
+NULL = msgspec.Raw(b"null")
+
+
+class Op(StrEnum):
+    """What a command asks for. Its name is also its barrier row's."""
+
+    DO = "do"
+    UNDO = "undo"
+    CONFIRM = "confirm"
+    FENCE = "fence"
+
+
+class Outcome(StrEnum):
+    """What a participant answers.
+
+    `done`: it happened, with `result`. `refused`: a business no, with `reason` and `certain` (M2).
+    `failed`: transient, with `reason`, `retry_after_s` and `spent` (M3).
+    `never`: a fence took its place; it will never run (B3). `unknown`: a pivot's fence met a call in doubt (B5).
+    `nothing`: there was nothing to undo (B2). `expired`: too old for the barrier to tell (B6).
+    """
+
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    NEVER = "never"
+    UNKNOWN = "unknown"
+    NOTHING = "nothing"
+    EXPIRED = "expired"
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request to a participant. Times are milliseconds since 1970, UTC."""
+
+    saga: str  # UUID
+    name: str  # the saga's name
+    path: str
+    op: Op
+    command: str  # the handler's name: the step's `do`, `undo` or `confirm`; of a fence the step's `do`
+    round: int
+    attempt: int
+    args: msgspec.Raw = NULL
+    closes: Op | None = None  # only a closing fence's: the op that it closes
+    started_at: int  # when the saga started
+    deadline: int | None = None  # advisory
+    labels: dict[str, str] = {}
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A participant's answer to one command. It repeats the command's saga, path, op, round and attempt."""
+
+    saga: str
+    path: str
+    op: Op
+    round: int
+    attempt: int
+    outcome: Outcome
+    participant: str
+    result: msgspec.Raw = NULL
+    reason: str = ""
+    certain: bool = True
+    spent: bool = True
+    retry_after_s: float | None = None
+    ran_in_round: int | None = None  # the round in which a resent outcome was reached, if another
+    in_doubt: bool = False  # a closing fence of `undo` met a do row in doubt
+    closes: Op | None = None
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request to start a saga. `saga` is the id it will have: UUIDv5 of name and key, or random."""
+
+    saga: str
+    name: str
+    input: msgspec.Raw
+    version: int | None = None  # None: the active version
+    key: str | None = None
+    labels: dict[str, str] = {}
+    sent_at: int  # when it was put, milliseconds since 1970; an unknown version is rejected an hour later (S2)
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The coordinator has what this message said, durably (O1). `row` is the outbox row it came from."""
+
+    message_id: str
+    row: int
+    note: str = ""  # accepted, duplicate, conflict, rejected, quarantined
+
+
+HEADER_ROW = "amends-row"  # the outbox row id of a message that needs a receipt or has a key
+HEADER_RECEIPT_TO = "amends-receipt-to"  # the queue that wants the receipt
+HEADER_TRACEPARENT = "traceparent"
+
+_encoder = msgspec.json.Encoder()
+_decoders = {
+    COMMAND: msgspec.json.Decoder(Command),
+    REPLY: msgspec.json.Decoder(Reply),
+    START: msgspec.json.Decoder(Start),
+    RECEIPT: msgspec.json.Decoder(Receipt),
+}
+Body = Command | Reply | Start | Receipt
+
+
+def encode(body: Body) -> bytes:
+    """The JSON of a body."""
+    return _encoder.encode(body)
+
+
+def decode(type_: str, body: bytes) -> Body:
+    """Read the body of a message of this type.
+
+    Raises: MalformedMessage for an unknown type, and for a body that is not what its type says.
+    """
+    decoder = _decoders.get(type_)
+    if decoder is None:
+        raise MalformedMessage(f"unknown message type {type_!r}; known: {', '.join(sorted(_decoders))}")
+    try:
+        decoded: Body = decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"a body that is no {type_}: {error}") from error
+    return decoded
