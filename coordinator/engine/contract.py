@@ -1,0 +1,91 @@
+"""What the doors may ask of a running coordinator, and what it answers."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from amends.coordinator.catalog import Catalog
+from amends.coordinator.saga.events import Act
+from amends.outbox.wire import Start
+
+
+class Verdict(StrEnum):
+    """What became of a start.
+
+    `accepted`: the saga exists now. `duplicate`: it existed, with the same input. `conflict`: it existed with
+    other input, and is as it was (S2). `rejected`: its input does not fit; kept and counted. `unknown_definition`:
+    no such name or version; nothing was stored. `spent`: the id belonged to a saga that was pruned (S3).
+    """
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+    REJECTED = "rejected"
+    UNKNOWN_DEFINITION = "unknown_definition"
+    SPENT = "spent"
+
+
+@dataclass(frozen=True, slots=True)
+class StartAnswer:
+    """What became of a start; `status` is the saga's status now, None where there is no saga.
+
+    `field` names the input field at fault, as a JSON path, where there is one.
+    """
+
+    saga_id: str
+    verdict: Verdict
+    reason: str = ""
+    status: str | None = None
+    field: str | None = None
+
+
+class ActVerdict(StrEnum):
+    """What became of an operator's act. `refused`: it does not fit the saga as it stands; nothing changed."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    UNKNOWN_SAGA = "unknown_saga"
+
+
+@dataclass(frozen=True, slots=True)
+class ActAnswer:
+    """What became of an act; `status` is the saga's status after it."""
+
+    saga_id: str
+    verdict: ActVerdict
+    reason: str = ""
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """How a coordinator is. `loop_age_s` is how long ago its deciding loop last turned (idle turns included)."""
+
+    running: bool
+    loop_age_s: float
+    database_up: bool
+    broker_up: bool
+
+
+class Engine(Protocol):
+    """The part of a coordinator that the doors use. Futures resolve after COMMIT.
+
+    A future raises StoreUnavailable when the database is away, CommitUnknown when its outcome is not known, and
+    CancelledError when the coordinator stops first.
+    """
+
+    @property
+    def catalog(self) -> Catalog:
+        """The registered definitions."""
+
+    def submit_start(self, start: Start, *, actor: str) -> Future[StartAnswer]:
+        """Start a saga in the engine's next batch."""
+
+    def submit_act(self, saga_id: str, act: Act) -> Future[ActAnswer]:
+        """Apply an operator's act in the engine's next batch."""
+
+    def status(self) -> EngineStatus:
+        """How the coordinator is, without I/O."""
