@@ -1,0 +1,83 @@
+"""What can go wrong in the coordinator, outside the pure machine (its errors: `coordinator.saga.errors`).
+
+CoordinatorError
++-- VersionConflict      a version is registered with other content; register the next version
++-- UnknownDefinition    no such saga, or no such version of it, is registered
++-- UnknownSaga          no saga has this id
++-- NotAccepting         this coordinator takes no new work now (stopping or full); try another replica
++-- InvalidSetting       a setting is missing or wrong; names the variable and what it may be
++-- Unreachable          (commands) no coordinator answers where AMENDS_URL points
++-- Declined             (commands) the coordinator answered with an error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class CoordinatorError(Exception):
+    """Any error of the coordinator."""
+
+
+class VersionConflict(CoordinatorError):
+    """A version, once registered, never changes its content."""
+
+    def __init__(self, name: str, version: int, registered_hash: str, offered_hash: str) -> None:
+        super().__init__(
+            f"saga {name!r} version {version} is already registered with other content "
+            f"(registered {registered_hash[:12]}, offered {offered_hash[:12]}); "
+            f"running sagas are pinned to it: raise `version=` and apply again"
+        )
+        self.name = name
+        self.version = version
+
+
+class UnknownDefinition(CoordinatorError):
+    """No such saga, or no such version of it, is registered."""
+
+    def __init__(self, name: str, version: int | None, known: Iterable[str | int]) -> None:
+        listed = ", ".join(str(one) for one in known) or "none"
+        what = f"saga {name!r}" if version is None else f"version {version} of saga {name!r}"
+        kind = "known sagas" if version is None else "known versions"
+        super().__init__(
+            f"no {what} is registered ({kind}: {listed}); register it with `amends apply module:saga`"
+        )
+        self.name = name
+        self.version = version
+
+
+class UnknownSaga(CoordinatorError):
+    """No saga has this id."""
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__(
+            f"no saga {saga_id} is known; its start may still be on its way, or it ended and was pruned: "
+            f"look for it with `amends sagas list`"
+        )
+        self.saga_id = saga_id
+
+
+class NotAccepting(CoordinatorError):
+    """This coordinator takes no new work now: it is stopping, or full. Nothing was stored."""
+
+
+class InvalidSetting(CoordinatorError):
+    """A setting is missing or wrong. The message never repeats a secret's value."""
+
+    def __init__(self, variable: str, problem: str) -> None:
+        super().__init__(f"{variable}: {problem}")
+        self.variable = variable
+
+
+class Unreachable(CoordinatorError):
+    """No coordinator answers where AMENDS_URL points."""
+
+
+class Declined(CoordinatorError):
+    """The coordinator answered a command with an error; `code` and `field` are those of the answer."""
+
+    def __init__(self, status: int, code: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.field = field
