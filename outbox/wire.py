@@ -7,6 +7,8 @@ some. Bodies are JSON; `Message.type` says which struct a body is.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID, uuid5
 
 import msgspec
 
@@ -21,7 +23,12 @@ PATH_CHARS_MAX = 300
 NAME_CHARS_MAX = 120
 LABELS_MAX = 20
 
+KEY_CHARS_MAX = 255
+
 NULL = msgspec.Raw(b"null")
+
+# The namespace of saga ids that come from a key. Never to change: a key's saga would become another.
+SAGA_IDS: Final = UUID("5f6d7f2e-0f4b-5f0a-9a43-6d1c3d0f7a11")
 
 
 class Op(StrEnum):
@@ -113,13 +120,18 @@ HEADER_RECEIPT_TO = "amends-receipt-to"  # the queue that wants the receipt
 HEADER_TRACEPARENT = "traceparent"
 
 _encoder = msgspec.json.Encoder()
-_decoders = {
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
     COMMAND: msgspec.json.Decoder(Command),
     REPLY: msgspec.json.Decoder(Reply),
     START: msgspec.json.Decoder(Start),
     RECEIPT: msgspec.json.Decoder(Receipt),
 }
 Body = Command | Reply | Start | Receipt
+
+
+def saga_id_of(name: str, key: str) -> str:
+    """The id of the saga that `key` starts: UUIDv5 of the saga's name, a line feed and the key."""
+    return str(uuid5(SAGA_IDS, f"{name}\n{key}"))
 
 
 def encode(body: Body) -> bytes:
