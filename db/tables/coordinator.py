@@ -142,7 +142,8 @@ log = Table(
 )
 
 # One row per thing that is due: a step's attempt or back-off (its path), or the saga's deadline (path '').
-# `token` and `leased_until` are a coordinator's claim (E3). `held_ms` is what was re-armed unspent (M4, M6).
+# `token` and `leased_until` are a coordinator's claim (E3). `held_since`: since then it is re-armed
+# unspent, because its queue's breaker is open or its command is still in the outbox (M4, M6).
 timer = Table(
     "timer",
     metadata,
@@ -154,7 +155,7 @@ timer = Table(
     Column("timeout_ms", BigInteger, nullable=False, server_default="0"),
     Column("sent_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("outbox_id", BigInteger),
-    Column("held_ms", BigInteger, nullable=False, server_default="0"),
+    Column("held_since", DateTime(timezone=True)),
     Column("token", Uuid),
     Column("leased_until", DateTime(timezone=True)),
     ForeignKeyConstraint(["saga_id"], ["amends.saga.id"], ondelete="CASCADE", name="fk_timer_saga"),
