@@ -1,0 +1,246 @@
+"""The coordinator's numbers for Prometheus.
+
+Counters and histograms are fed by the engine (`PrometheusObserver`, an `Observer`); gauges are read from the
+database at every scrape (`DatabaseGauges`), so they agree with it whatever became of the processes before
+(invariant 17) and are the same at every replica: aggregate them with `max`, counters with `sum`.
+
+Counters and histograms                                Gauges
+amends_sagas_started_total{saga}                       amends_sagas_running{saga,status}
+amends_sagas_finished_total{saga,status}               amends_sagas_stuck{saga}
+amends_sagas_rejected_total{saga}                      amends_steps_parked{queue}
+amends_steps_stuck_total{saga}                         amends_breaker_open{queue}
+amends_saga_duration_seconds{saga,status}              amends_outbox_pending
+amends_step_attempts_total{participant,op,outcome}     amends_outbox_oldest_age_seconds
+amends_step_attempt_duration_seconds{participant,op}   amends_outbox_parked_rows
+amends_batch_size                                      amends_database_up
+amends_batch_duration_seconds                          amends_broker_up
+amends_breaker_changes_total{queue,to}
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from threading import Lock
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from amends.coordinator.gauges import GaugeReadings
+from amends.db.errors import DatabaseError
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+NAMES_MAX: Final = 200
+OTHER: Final = "other"
+
+SAGA_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0, 86400.0)
+ATTEMPT_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BATCH_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+BATCH_EVENTS: Final = (1, 2, 5, 10, 25, 50, 100, 200, 300, 500)
+
+
+class BoundedNames:
+    """Lets the first `limit` distinct names through; every later one is `other`: label sets are bounded."""
+
+    def __init__(self, limit: int = NAMES_MAX) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+        self._lock = Lock()
+
+    def __call__(self, name: str) -> str:
+        """The label for this name."""
+        if name in self._known:
+            return name
+        with self._lock:
+            if len(self._known) >= self._limit:
+                return OTHER
+            self._known.add(name)
+        return name
+
+
+class PrometheusObserver:
+    """The `Observer` that counts into a registry. Thread-safe."""
+
+    def __init__(self, registry: CollectorRegistry, *, names_max: int = NAMES_MAX) -> None:
+        self._saga = BoundedNames(names_max)
+        self._participant = BoundedNames(names_max)
+        self._queue = BoundedNames(names_max)
+        self._started = Counter("amends_sagas_started", "Sagas started.", ["saga"], registry=registry)
+        self._finished = Counter(
+            "amends_sagas_finished",
+            "Sagas that reached a final status.",
+            ["saga", "status"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "amends_sagas_rejected", "Starts that could not be accepted.", ["saga"], registry=registry
+        )
+        self._stuck = Counter(
+            "amends_steps_stuck", "Steps that came to need an operator.", ["saga"], registry=registry
+        )
+        self._saga_seconds = Histogram(
+            "amends_saga_duration_seconds",
+            "From a saga's start to its end.",
+            ["saga", "status"],
+            buckets=SAGA_SECONDS,
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "amends_step_attempts",
+            "Attempts of steps that ended.",
+            ["participant", "op", "outcome"],
+            registry=registry,
+        )
+        self._attempt_seconds = Histogram(
+            "amends_step_attempt_duration_seconds",
+            "From a command's send to its answer or timeout.",
+            ["participant", "op"],
+            buckets=ATTEMPT_SECONDS,
+            registry=registry,
+        )
+        self._batch_size = Histogram(
+            "amends_batch_size", "Events in one transaction.", buckets=BATCH_EVENTS, registry=registry
+        )
+        self._batch_seconds = Histogram(
+            "amends_batch_duration_seconds",
+            "From the first lock to the end of COMMIT of one transaction.",
+            buckets=BATCH_SECONDS,
+            registry=registry,
+        )
+        self._breaker_changes = Counter(
+            "amends_breaker_changes", "Breakers that opened or closed.", ["queue", "to"], registry=registry
+        )
+
+    def batch_done(self, size: int, seconds: float) -> None:
+        """One transaction of `size` events was committed."""
+        self._batch_size.observe(size)
+        self._batch_seconds.observe(seconds)
+
+    def saga_started(self, name: str) -> None:
+        """A start was accepted."""
+        self._started.labels(self._saga(name)).inc()
+
+    def saga_ended(self, name: str, status: str, seconds: float) -> None:
+        """A saga reached a final status."""
+        label = self._saga(name)
+        self._finished.labels(label, status).inc()
+        self._saga_seconds.labels(label, status).observe(seconds)
+
+    def saga_rejected(self, name: str) -> None:
+        """A start could not be accepted."""
+        self._rejected.labels(self._saga(name)).inc()
+
+    def step_stuck(self, name: str) -> None:
+        """A step of the saga `name` needs an operator."""
+        self._stuck.labels(self._saga(name)).inc()
+
+    def attempt(self, participant: str, op: str, outcome: str, seconds: float) -> None:
+        """One attempt ended."""
+        label = self._participant(participant)
+        self._attempts.labels(label, op, outcome).inc()
+        self._attempt_seconds.labels(label, op).observe(seconds)
+
+    def breaker(self, queue: str, open: bool) -> None:  # noqa: A002 - As the protocol has it.
+        """The breaker of a command queue opened or closed."""
+        self._breaker_changes.labels(self._queue(queue), "open" if open else "closed").inc()
+
+
+class DatabaseGauges(Collector):
+    """What stands in the database, read at every scrape. While it is away `amends_database_up` is 0."""
+
+    def __init__(
+        self, read: Callable[[], GaugeReadings], *, broker_up: Callable[[], bool], names_max: int = NAMES_MAX
+    ) -> None:
+        self._read = read
+        self._broker_up = broker_up
+        self._names_max = names_max
+
+    def describe(self) -> list[Metric]:
+        """Nothing: registering must not read the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges as they stand now."""
+        yield GaugeMetricFamily(
+            "amends_broker_up", "1 while the broker is connected.", value=float(self._broker_up())
+        )
+        try:
+            readings = self._read()
+        except DatabaseError as error:
+            log.warning("gauges_unread", extra={"error": str(error)})
+            yield GaugeMetricFamily("amends_database_up", "1 while the database answers.", value=0)
+            return
+        yield GaugeMetricFamily("amends_database_up", "1 while the database answers.", value=1)
+        yield from self._sagas(readings)
+        yield _family(
+            "amends_steps_parked",
+            "Commands that wait for room or for a breaker.",
+            ("queue",),
+            self._bounded({(queue,): count for queue, count in readings.parked_steps.items()}),
+        )
+        yield _family(
+            "amends_breaker_open",
+            "1 while the breaker of a command queue is open.",
+            ("queue",),
+            {
+                (queue,): float(is_open)
+                for queue, is_open in sorted(readings.breakers.items())[: self._names_max]
+            },
+        )
+        yield GaugeMetricFamily(
+            "amends_outbox_pending", "Outbox rows not sent yet.", value=readings.outbox_pending
+        )
+        yield GaugeMetricFamily(
+            "amends_outbox_oldest_age_seconds",
+            "Age of the oldest outbox row not sent yet; 0 if there is none.",
+            value=readings.outbox_oldest_age_s,
+        )
+        yield GaugeMetricFamily(
+            "amends_outbox_parked_rows", "Outbox rows that need an operator.", value=readings.outbox_parked
+        )
+
+    def _sagas(self, readings: GaugeReadings) -> Iterator[Metric]:
+        moving: dict[tuple[str, ...], float] = {}
+        stuck: dict[tuple[str, ...], float] = {}
+        for (name, status), count in readings.live_sagas.items():
+            if status == "stuck":
+                stuck[name,] = count
+            else:
+                moving[name, status] = count
+        yield _family(
+            "amends_sagas_running", "Sagas that have not ended.", ("saga", "status"), self._bounded(moving)
+        )
+        yield _family("amends_sagas_stuck", "Sagas that need an operator.", ("saga",), self._bounded(stuck))
+
+    def _bounded(self, counts: Mapping[tuple[str, ...], float]) -> dict[tuple[str, ...], float]:
+        """The counts with surplus first labels added up under `other`; their sum stays what it was."""
+        names = BoundedNames(self._names_max)
+        bounded: dict[tuple[str, ...], float] = {}
+        for labels, count in sorted(counts.items()):
+            key = (names(labels[0]), *labels[1:])
+            bounded[key] = bounded.get(key, 0) + count
+        return bounded
+
+
+def _family(
+    name: str, text: str, labels: tuple[str, ...], values: Mapping[tuple[str, ...], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, value)
+    return family
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """What the registry holds, in Prometheus's text format. Reads the database: not for an event loop."""
+    return generate_latest(registry)
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry of this process's own."""
+    return CollectorRegistry()
