@@ -1,0 +1,74 @@
+"""Publishing into the in-process broker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from time import monotonic
+
+from amends.outbox.drivers.memory_queue import Confirms, MemoryQueue
+from amends.outbox.message import Message
+from amends.outbox.ports import Fate, Outgoing, Settled
+
+
+class MemoryPublisher:
+    """A `Publisher` whose confirms are its consumers' acknowledgements."""
+
+    def __init__(
+        self, lock: threading.Lock, queues: Mapping[str, MemoryQueue], exchanges: AbstractSet[str]
+    ) -> None:
+        self._lock = lock
+        self._queues = queues
+        self._exchanges = exchanges
+        self._confirms = Confirms(lock)
+        self._woken = False
+
+    @property
+    def pending(self) -> int:
+        return self._confirms.pending
+
+    def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        now = monotonic()
+        with self._lock:
+            confirms = self._confirms
+            for token, message in outgoing:
+                confirms.pending += 1
+                queue = None if message.exchange else self._queues.get(message.routing_key)
+                if queue is not None:
+                    queue.put(message, token, confirms, now)
+                else:
+                    confirms.settle(self._unrouted(token, message))
+
+    def settled(self, timeout_s: float) -> list[Settled]:
+        deadline = monotonic() + timeout_s
+        with self._lock:
+            confirms = self._confirms
+            while not confirms.settled and not self._woken:
+                now = monotonic()
+                for queue in self._queues.values():
+                    queue.drop_expired(now)
+                if confirms.settled or now >= deadline:
+                    break
+                confirms.waiting = True
+                confirms.arrived.wait(deadline - now)
+                confirms.waiting = False
+            self._woken = False
+            answers, confirms.settled = confirms.settled, []
+            return answers
+
+    def wake(self) -> None:
+        with self._lock:
+            self._woken = True
+            self._confirms.arrived.notify()
+
+    def close(self) -> None:
+        with self._lock:
+            self._confirms.open = False
+            self._confirms.arrived.notify()
+            self._confirms = Confirms(self._lock)
+
+    def _unrouted(self, token: int, message: Message) -> Settled:
+        if message.exchange and message.exchange not in self._exchanges:
+            return Settled(token, Fate.UNROUTABLE, f"no exchange {message.exchange!r}")
+        return Settled(token, Fate.RETURNED, f"no queue is bound to {message.routing_key!r}")
