@@ -3,6 +3,7 @@
 DatabaseError
 +-- StoreUnavailable     the database cannot be reached or broke off; try again later
 |   +-- CommitUnknown    the connection broke during COMMIT: it may or may not have happened
++-- UnsupportedDatabase  a database URL amends has no way to
 +-- SchemaOutdated       the schema is older (or missing); the message names the command
 +-- EmbeddedUnavailable  no PostgreSQL wheel for this platform; the message names the mend
 +-- MissingExtra         an optional dependency is missing; the message prints its pip line
@@ -23,6 +24,15 @@ class CommitUnknown(StoreUnavailable):
     """The connection broke during COMMIT. Publish, acknowledge and answer nothing; take a fresh owner id (O2, O3)."""
 
 
+class UnsupportedDatabase(DatabaseError):
+    """A database URL that amends cannot use."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}; a database is postgresql+psycopg://user:password@host:port/name or, for participants, sqlite:///file"
+        )
+
+
 class SchemaOutdated(DatabaseError):
     """The database's schema is not the one this release needs."""
 
@@ -35,5 +45,7 @@ class MissingExtra(DatabaseError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an optional part of amends; install it with: pip install 'amends[{extra}]'")
+        super().__init__(
+            f"{what} needs an optional part of amends; install it with: pip install 'amends[{extra}]'"
+        )
         self.extra = extra

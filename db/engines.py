@@ -1,0 +1,195 @@
+"""Engines and transactions: the one way amends reaches a database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+
+from amends.db.errors import CommitUnknown, MissingExtra, StoreUnavailable, UnsupportedDatabase
+
+CONNECT_S: Final = 5
+_SQLITE_BUSY_S: Final = 15.0
+
+# What PostgreSQL says when it is the server that is in trouble, not the statement: connection lost (08), out of
+# resources (53), shutting down or starting (57P), broken files (58), demoted to a standby (25006), and cut off for
+# idling in a transaction (25P03).
+_AWAY: Final = ("08", "53", "57P", "58", "25006", "25P03")
+_SQLITE_AWAY: Final = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+)
+
+
+def open_engine(
+    url: str | URL,
+    *,
+    pool_max: int = 10,
+    statement_timeout_s: float = 30.0,
+    lock_timeout_s: float = 10.0,
+    label: str = "amends",
+) -> Engine:
+    """An engine for PostgreSQL or a SQLite file. It does not connect yet.
+
+    PostgreSQL: READ COMMITTED, at most `pool_max` connections, `label` as the application name; a statement, a wait
+    for a lock and an idle transaction have limits (0: none), unless the URL brings `options` of its own.
+    SQLite: write-ahead log, transactions that take the write lock at their begin, foreign keys enforced.
+    Raises: UnsupportedDatabase for another URL, MissingExtra without psycopg.
+    """
+    target = database_url(url)
+    if target.get_backend_name() == "sqlite":
+        return _sqlite(target)
+    arguments: dict[str, Any] = {
+        "connect_timeout": CONNECT_S,
+        "application_name": label,
+        # A server that vanished without a word is noticed within half a minute.
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+    if "options" not in target.query:
+        limits = {
+            "statement_timeout": statement_timeout_s,
+            "lock_timeout": lock_timeout_s,
+            "idle_in_transaction_session_timeout": 2 * statement_timeout_s,
+        }
+        arguments["options"] = " ".join(f"-c {name}={int(value * 1000)}" for name, value in limits.items())
+    try:
+        return create_engine(
+            target,
+            isolation_level="READ COMMITTED",
+            pool_size=pool_max,
+            max_overflow=0,
+            pool_timeout=30,
+            pool_use_lifo=True,
+            connect_args={name: value for name, value in arguments.items() if name not in target.query},
+        )
+    except ModuleNotFoundError as error:
+        raise MissingExtra("PostgreSQL", "postgresql") from error
+
+
+def database_url(url: str | URL) -> URL:
+    """The URL with the driver amends uses. Raises: UnsupportedDatabase, saying what a URL may be."""
+    try:
+        target = make_url(url)
+    except ArgumentError:
+        raise UnsupportedDatabase("it is no URL") from None
+    if target.drivername in ("postgres", "postgresql", "postgresql+psycopg"):
+        return target.set(drivername="postgresql+psycopg")
+    if target.drivername in ("sqlite", "sqlite+pysqlite"):
+        return target
+    raise UnsupportedDatabase(f"amends does not speak to {target.drivername!r}")
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction on a connection of its own: committed at the end, rolled back on any exception.
+
+    Raises: StoreUnavailable if the database cannot be reached or breaks off before the COMMIT: nothing happened.
+    CommitUnknown if it breaks off during the COMMIT. Every other error, a lock timeout or a deadlock too, passes
+    through unchanged.
+    """
+    with _connected(engine) as connection:
+        try:
+            yield connection
+        except BaseException as error:
+            _give_up(connection, error)
+            if isinstance(error, DBAPIError) and is_away(error):
+                raise StoreUnavailable(_said(engine, error)) from error
+            raise
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            _give_up(connection, error)
+            if is_away(error):
+                known = _sqlite_code(error) in (
+                    sqlite3.SQLITE_BUSY,
+                    sqlite3.SQLITE_LOCKED,
+                    sqlite3.SQLITE_FULL,
+                )
+                raise (StoreUnavailable if known else CommitUnknown)(_said(engine, error)) from error
+            raise
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether it is the database that is in trouble, or the way to it, rather than the statement."""
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, sqlite3.Error):
+        return _sqlite_code(error) in _SQLITE_AWAY
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_AWAY)
+    return isinstance(error, OperationalError | InterfaceError)
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    try:
+        connection = engine.connect()
+    except PoolExhausted as error:
+        raise StoreUnavailable(f"no database connection came free: {error}") from error
+    except DBAPIError as error:
+        if is_away(error) or _refused_at_the_door(error):
+            raise StoreUnavailable(_said(engine, error)) from error
+        raise
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _refused_at_the_door(error: DBAPIError) -> bool:
+    """Wrong password, unknown database: an operator may mend it, so it is worth another try (E5)."""
+    return isinstance(error, OperationalError)
+
+
+def _give_up(connection: Connection, error: BaseException) -> None:
+    """Roll back; a connection that cannot even do that is thrown away, and the error at hand matters more."""
+    if isinstance(error, DBAPIError) and is_away(error) and not isinstance(error.orig, sqlite3.Error):
+        connection.invalidate()
+        return
+    try:
+        connection.rollback()
+    except DBAPIError:
+        connection.invalidate()
+
+
+def _said(engine: Engine, error: DBAPIError) -> str:
+    where = engine.url.set(password=None, query={}).render_as_string()
+    first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
+    return f"the database {where} is away: {first}"
+
+
+def _sqlite_code(error: DBAPIError) -> int | None:
+    """SQLite's primary error code; an extended one carries it in its low byte."""
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return None if code is None else int(code) & 0xFF
+
+
+def _sqlite(url: URL) -> Engine:
+    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_S})
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: sqlite3.Connection, _record: object) -> None:
+        # Python's own BEGIN comes too late and takes no lock; ours is below.
+        dbapi_connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON"):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        # Two transactions that both read and then write would deadlock; the write lock at once makes one wait.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

@@ -1,0 +1,170 @@
+"""Fixtures every test may use by name: real servers, fresh databases, queue prefixes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, make_url, text
+
+from amends.db.engines import open_engine, transaction
+from amends.db.private_postgres import PrivatePostgres
+from amends.db.tables import coordinator, participant
+from tests.servers import ServerUnavailable
+from tests.servers.postgres import PostgresServer, postgres_server, private_postgres_server
+from tests.servers.rabbit import PrivateRabbit, RabbitServer, private_rabbit_server, rabbit_server
+
+if TYPE_CHECKING:
+    from amends.outbox.ports import Broker
+
+_SERVERS: Final = pytest.StashKey[ExitStack]()
+_POSTGRES: Final = pytest.StashKey[PostgresServer]()
+_RABBIT: Final = pytest.StashKey[RabbitServer]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let SIGTERM end the run as Ctrl-C does: with every fixture's end."""
+    config.stash[_SERVERS] = ExitStack()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated", returncode=143))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the servers the chosen tests need, once and before the first test: without them the run ends at once."""
+    if session.config.option.collectonly:
+        return
+    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    servers = session.config.stash[_SERVERS]
+    try:
+        if "postgres" in needed:
+            session.config.stash[_POSTGRES] = servers.enter_context(postgres_server())
+        if "rabbit" in needed:
+            session.config.stash[_RABBIT] = servers.enter_context(rabbit_server())
+    except ServerUnavailable as error:
+        servers.close()
+        pytest.exit(str(error), returncode=4)
+    except BaseException:
+        servers.close()
+        raise
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the servers."""
+    if _SERVERS in config.stash:
+        config.stash[_SERVERS].close()
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest) -> PostgresServer:
+    """The PostgreSQL every test shares; tests keep apart by database."""
+    return request.config.stash[_POSTGRES]
+
+
+@pytest.fixture(scope="session")
+def rabbit(request: pytest.FixtureRequest) -> RabbitServer:
+    """The RabbitMQ every test shares; tests keep apart by `prefix`."""
+    return request.config.stash[_RABBIT]
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[PrivatePostgres]:
+    """A PostgreSQL of this test's own: stop, start, kill, wipe."""
+    with private_postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def private_rabbit() -> Iterator[PrivateRabbit]:
+    """A RabbitMQ of this test's own: stop, start, kill, wipe, block, unblock."""
+    with private_rabbit_server() as server:
+        yield server
+
+
+@pytest.fixture
+def prefix(rabbit: RabbitServer) -> Iterator[str]:
+    """A queue prefix nobody else uses; its queues are deleted afterwards."""
+    name = f"t{uuid4().hex[:10]}"
+    yield name
+    rabbit.forget(f"{name}.")
+
+
+@pytest.fixture
+def broker(rabbit: RabbitServer) -> Iterator[Broker]:
+    """The shared RabbitMQ, as amends speaks to it."""
+    from amends.outbox.broker import open_broker
+
+    opened = open_broker(rabbit.url)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer) -> Iterator[str]:
+    """A fresh, empty PostgreSQL database."""
+    url = postgres.create_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def coordinator_template(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with the coordinator's schema, to be copied: cheaper than to migrate each time."""
+    yield from _template(postgres, "coordinator")
+
+
+@pytest.fixture(scope="session")
+def participant_template(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with a participant's tables, to be copied."""
+    yield from _template(postgres, "participant")
+
+
+@pytest.fixture
+def coordinator_database(postgres: PostgresServer, coordinator_template: str) -> Iterator[Engine]:
+    """An engine on a fresh database with the coordinator's schema."""
+    with _copy(postgres, coordinator_template) as engine:
+        yield engine
+
+
+@pytest.fixture
+def participant_database(postgres: PostgresServer, participant_template: str) -> Iterator[Engine]:
+    """An engine on a fresh database with a participant's tables."""
+    with _copy(postgres, participant_template) as engine:
+        yield engine
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Engine]:
+    """An engine on a fresh SQLite file with a participant's tables."""
+    engine = open_engine(f"sqlite:///{tmp_path / 'service.sqlite'}")
+    participant.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def _template(postgres: PostgresServer, which: str) -> Iterator[str]:
+    url = postgres.create_database()
+    engine = open_engine(url)
+    with transaction(engine) as connection:
+        if which == "coordinator":
+            connection.execute(text("CREATE SCHEMA amends"))
+            coordinator.metadata.create_all(connection)
+        else:
+            participant.metadata.create_all(connection)
+    engine.dispose()
+    name = make_url(url).database
+    assert name is not None
+    yield name
+    postgres.drop_database(url)
+
+
+@contextmanager
+def _copy(postgres: PostgresServer, template: str) -> Iterator[Engine]:
+    url = postgres.create_database(template)
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+    postgres.drop_database(url)
