@@ -1,0 +1,120 @@
+"""What the door takes: strict models, so that a typing slip is an answer and not a surprise."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from amends.outbox.wire import KEY_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX, PATH_CHARS_MAX
+
+REASON_CHARS_MAX: Final = 1_000
+LABEL_CHARS_MAX: Final = 255
+IDS_MAX: Final = 1_000
+VERSION_MAX: Final = 2**31 - 1
+ROW_ID_MAX: Final = 2**63 - 1
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
+DURATION_MAX_S: Final = 366 * 86_400.0
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of `200ms`, `30s`, `15m`, `24h` or `7d`. Raises: ValueError, which says the form."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError("must be a duration such as 30s, 15m, 24h or 7d")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    if not 0 < seconds <= DURATION_MAX_S:
+        raise ValueError("must be more than nothing and at most 366d")
+    return seconds
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """The moment a time in ISO 8601 names, or that was a duration ago. Raises: ValueError, which says the form."""
+    if _DURATION.fullmatch(text):
+        return now - timedelta(seconds=seconds_of(text))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            "must be a duration such as 15m or 24h, or a time such as 2026-01-31T12:00:00Z"
+        ) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _printable(text: str) -> str:
+    if any(ord(character) < 32 for character in text):
+        raise ValueError("must not contain control characters")
+    return text
+
+
+def _duration(text: str) -> str:
+    seconds_of(text)
+    return text
+
+
+_PRINTABLE: Final = AfterValidator(_printable)
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX), _PRINTABLE]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_CHARS_MAX), _PRINTABLE]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARS_MAX), _PRINTABLE]
+LabelValue = Annotated[str, StringConstraints(max_length=LABEL_CHARS_MAX), _PRINTABLE]
+Path = Annotated[str, StringConstraints(min_length=1, max_length=PATH_CHARS_MAX), _PRINTABLE]
+Duration = Annotated[str, AfterValidator(_duration)]
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_CHARS_MAX),
+    _PRINTABLE,
+]
+
+
+class Body(BaseModel):
+    """Any request body: no type is bent to fit, no unknown field is passed over."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class StartBody(Body):
+    """Start a saga. The same `key` of the same saga is the same saga: repeating a start is safe with one."""
+
+    name: Name = Field(description="A registered saga.", examples=["place-order"])
+    input: Any = Field(description="What the saga's input schema asks for.")
+    key: Key | None = Field(None, description="Makes the start idempotent.", examples=["order-1"])
+    labels: dict[Label, LabelValue] = Field({}, max_length=LABELS_MAX, description="For finding it again.")
+    version: int | None = Field(None, ge=1, le=VERSION_MAX, description="Default: the active version.")
+
+
+class DefinitionBody(Body):
+    """Register a saga in its JSON form, as `amends apply` sends it."""
+
+    definition: dict[str, Any] = Field(description="The canonical JSON form.")
+    activate: bool = Field(True, description="New sagas of this name take this version.")
+
+
+class ActBody(Body):
+    """Why; the audit keeps it with the token's name."""
+
+    reason: Reason
+
+
+class SkipBody(ActBody):
+    """Do without a stuck step."""
+
+    path: Path
+
+
+class RetryBody(ActBody):
+    """Make everything outstanding due again, or one stuck step."""
+
+    path: Path | None = Field(None, description="Default: every step that is stuck or waits.")
+    deadline: Duration | None = Field(None, description="A new deadline, from now.", examples=["24h"])
+
+
+class OutboxRetryBody(ActBody):
+    """Send parked rows again."""
+
+    ids: list[Annotated[int, Field(ge=1, le=ROW_ID_MAX)]] | None = Field(
+        None, max_length=IDS_MAX, description="Default: every parked row."
+    )

@@ -1,0 +1,191 @@
+"""What the door shows. Times are ISO 8601 in UTC, durations seconds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class StartedView(BaseModel):
+    """What became of a start. `created` is false when the same start stood already."""
+
+    id: str
+    status: str
+    created: bool
+
+
+class ActView(BaseModel):
+    """The saga after an act."""
+
+    id: str
+    status: str | None
+
+
+class StuckView(BaseModel):
+    """A step that needs an operator."""
+
+    path: str
+    reason: str
+
+
+class StepView(BaseModel):
+    """One step instance. `waits_for` says in words why it does not move; null once it is settled."""
+
+    path: str
+    participant: str
+    op: str
+    phase: str
+    did: str
+    round: int
+    attempt: int
+    due_at: datetime | None
+    error: str | None
+    override: str | None
+    waits_for: str | None
+    result: Any = None
+
+
+class SagaLine(BaseModel):
+    """One saga, as lists show it."""
+
+    id: str
+    name: str
+    version: int
+    status: str
+    key: str | None
+    labels: dict[str, str]
+    started_at: datetime
+    ended_at: datetime | None
+    deadline_at: datetime | None
+    error: str | None
+    stuck: list[StuckView]
+
+
+class SagaView(SagaLine):
+    """One saga in full. `input` and results only when asked for with `payloads=true`.
+
+    `input_hash` lets a client tell whether the saga of its key has its input.
+    """
+
+    input_hash: str
+    overrides: list[str]
+    steps: list[StepView]
+    waits_for: str | None
+    input: Any = None
+
+
+class SagaPage(BaseModel):
+    """Some sagas, newest first. `next` is the cursor of the next page; null at the end."""
+
+    sagas: list[SagaLine]
+    next: str | None
+
+
+class EntryView(BaseModel):
+    """One line of a timeline. `duration` is seconds since the command was sent."""
+
+    at: datetime
+    what: str
+    path: str | None = None
+    op: str | None = None
+    attempt: int | None = None
+    duration: float | None = None
+    outcome: str | None = None
+    error: str | None = None
+    actor: str | None = None
+
+
+class TimelineView(BaseModel):
+    """What happened to a saga, oldest first. `truncated`: there was more than is shown."""
+
+    id: str
+    name: str
+    version: int
+    status: str
+    entries: list[EntryView]
+    waits_for: str | None
+    truncated: bool
+
+
+class DefinitionLine(BaseModel):
+    """One registered version."""
+
+    name: str
+    version: int
+    hash: str
+    active: bool
+    registered_at: datetime
+    registered_by: str
+
+
+class DefinitionView(DefinitionLine):
+    """One registered version with its stored form."""
+
+    definition: dict[str, Any]
+
+
+class DefinitionList(BaseModel):
+    """Every registered version, by name and version."""
+
+    definitions: list[DefinitionLine]
+
+
+class RegisteredView(BaseModel):
+    """What became of a registration. `created` is false when the same content stood already."""
+
+    name: str
+    version: int
+    hash: str
+    created: bool
+
+
+class ParkedView(BaseModel):
+    """An outbox row that needs an operator: its own fault keeps it from being sent."""
+
+    id: int
+    message_id: str
+    type: str
+    routing_key: str
+    correlation_id: str | None
+    created_at: datetime
+    attempts: int
+    error: str
+
+
+class OutboxView(BaseModel):
+    """The coordinator's outbox. `awaiting_receipt` rows are sent and kept until their receipt."""
+
+    pending: int
+    oldest_age_s: float
+    awaiting_receipt: int
+    parked: int
+    parked_rows: list[ParkedView]
+
+
+class RetriedView(BaseModel):
+    """How many parked rows are due again."""
+
+    retried: int
+
+
+class HealthView(BaseModel):
+    """How this process is."""
+
+    status: str
+    loop_age_s: float
+
+
+class ReadyView(BaseModel):
+    """Whether this process can serve. The broker may be away: what is accepted waits in the outbox."""
+
+    status: str
+    database: str
+    schema_: str
+    broker: str
+
+
+def moment(ms: int | None) -> datetime | None:
+    """A time in milliseconds since 1970, as people read it."""
+    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)

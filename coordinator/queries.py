@@ -1,0 +1,189 @@
+"""What the doors read: sagas one by one and in pages, their log, definitions. Nothing here writes.
+
+Each function opens one transaction of its own, so what it returns is one moment of the database.
+Every function raises StoreUnavailable when the database is away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from amends.coordinator.errors import UnknownDefinition
+from amends.coordinator.records import (
+    AuditRow,
+    DefinitionRow,
+    Detail,
+    Header,
+    History,
+    LogRow,
+    Position,
+    Pruned,
+    SagaFilter,
+    StepRow,
+)
+from amends.db.engines import transaction
+from amends.outbox.wire import saga_id_of
+
+# Two statements see the same moment, and a slip of the pen writes nothing.
+ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+LIMIT_TIME = "SET LOCAL statement_timeout = '10s'"
+
+# In the order of `Header`.
+_HEADER = """id::text, name, version, status, backwards, key, labels, input_hash, started_ms, clock_ms,
+    deadline_ms, stuck_steps, error, created_at, ended_at"""
+
+# One saga's header, with its overrides.
+HEADER = f"""
+    SELECT {_HEADER}, coalesce(head->'overrides', '[]'), input::text FROM amends.saga WHERE id = %(id)s::uuid
+"""
+
+# When an id was pruned (S3), and the hash of the input it had.
+PRUNED = "SELECT at, input_hash FROM amends.spent_id WHERE id = %(id)s::uuid"
+
+# A saga's steps, with the breaker of the queue their current op goes to. In the order of `StepRow`.
+STEPS = """
+    SELECT step.path, step.node, step.queue, step.phase, step.op, step.closes, step.did, step.round,
+        step.attempt, step.since_ms, step.due_ms, step.error, step.extra->>'override', step.result::text,
+        breaker.opened_at
+    FROM amends.step AS step
+    LEFT JOIN amends.breaker AS breaker ON breaker.queue = step.queue AND breaker.state = 'open'
+    WHERE step.saga_id = %(id)s::uuid ORDER BY step.since_ms, step.path LIMIT %(rows_max)s
+"""
+
+# A saga's log from its beginning.
+LOG = """
+    SELECT seq, at_ms, event FROM amends.saga_log WHERE saga_id = %(id)s::uuid ORDER BY seq LIMIT %(rows_max)s
+"""
+
+# What operators did to a saga.
+AUDIT = """
+    SELECT at, actor, act, path, reason, details FROM amends.audit
+    WHERE saga_id = %(id)s::uuid ORDER BY id LIMIT %(rows_max)s
+"""
+
+# Which of these sagas have ended.
+ENDED = "SELECT id::text FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) AND ended_at IS NOT NULL"
+
+# One page of sagas, newest first; conditions are added by `_conditions`.
+PAGE = """
+    SELECT {columns} FROM amends.saga WHERE {conditions}
+    ORDER BY created_at DESC, id DESC LIMIT %(rows_max)s
+"""
+
+NAMES = "SELECT DISTINCT name FROM amends.definition ORDER BY name"
+VERSIONS = "SELECT version FROM amends.definition WHERE name = %(name)s ORDER BY version"
+
+# One version of a definition, or the active one.
+DEFINITION = """
+    SELECT name, version, hash, active, registered_at, registered_by, body FROM amends.definition
+    WHERE name = %(name)s AND (version = %(version)s OR (%(version)s::int IS NULL AND active))
+"""
+
+
+@contextmanager
+def _reading(database: Engine) -> Iterator[Connection]:
+    with transaction(database) as connection:
+        connection.exec_driver_sql(ONE_MOMENT)
+        connection.exec_driver_sql(LIMIT_TIME)
+        yield connection
+
+
+def find_saga(database: Engine, saga_id: UUID, *, steps_max: int) -> Detail | Pruned | None:
+    """One saga with up to `steps_max` of its steps; what is left of it if it was pruned; None if unknown."""
+    with _reading(database) as connection:
+        return _find(connection, saga_id, steps_max)
+
+
+def history(database: Engine, saga_id: UUID, *, rows_max: int) -> History | Pruned | None:
+    """A saga with up to `rows_max` of its steps, of its log and of its audit each."""
+    with _reading(database) as connection:
+        found = _find(connection, saga_id, rows_max)
+        if not isinstance(found, Detail):
+            return found
+        wanted = {"id": str(saga_id), "rows_max": rows_max}
+        log = [LogRow(*row) for row in connection.exec_driver_sql(LOG, wanted).all()]
+        audit = [AuditRow(*row) for row in connection.exec_driver_sql(AUDIT, wanted).all()]
+        return History(found, log, audit)
+
+
+def ended_among(database: Engine, ids: Collection[str]) -> set[str]:
+    """Which of these sagas have ended."""
+    with transaction(database) as connection:
+        return set(connection.exec_driver_sql(ENDED, {"ids": list(ids)}).scalars())
+
+
+def page_of_sagas(
+    database: Engine, wanted: SagaFilter, after: Position | None, rows_max: int
+) -> list[Header]:
+    """Up to `rows_max` sagas, newest first, that began before position `after`."""
+    with _reading(database) as connection:
+        ids: list[str] | None = None
+        if wanted.key is not None:
+            # Keys have no index: an id follows from name and key, so every name's id is looked up.
+            names = [wanted.name] if wanted.name else connection.exec_driver_sql(NAMES).scalars().all()
+            ids = [saga_id_of(name, wanted.key) for name in names]
+        conditions, values = _conditions(wanted, after, ids)
+        sql = PAGE.format(columns=_HEADER, conditions=" AND ".join(conditions) or "true")
+        rows = connection.exec_driver_sql(sql, {**values, "rows_max": rows_max}).all()
+        return [Header(*row) for row in rows]
+
+
+def find_definition(database: Engine, name: str, version: int | None) -> DefinitionRow:
+    """One version, or the active one. Raises: UnknownDefinition, telling which are known."""
+    with _reading(database) as connection:
+        wanted = {"name": name, "version": version}
+        row = connection.exec_driver_sql(DEFINITION, wanted).first()
+        if row is not None:
+            return DefinitionRow(*row)
+        versions: list[int] = list(connection.exec_driver_sql(VERSIONS, wanted).scalars())
+        if versions and version is not None:
+            raise UnknownDefinition(name, version, versions)
+        raise UnknownDefinition(name, None, connection.exec_driver_sql(NAMES).scalars())
+
+
+def _find(connection: Connection, saga_id: UUID, steps_max: int) -> Detail | Pruned | None:
+    wanted = {"id": str(saga_id), "rows_max": steps_max}
+    row = connection.exec_driver_sql(HEADER, wanted).first()
+    if row is None:
+        gone = connection.exec_driver_sql(PRUNED, wanted).first()
+        return Pruned(*gone) if gone is not None else None
+    steps = [StepRow(*step) for step in connection.exec_driver_sql(STEPS, wanted).all()]
+    *header, overrides, input_text = row
+    return Detail(Header(*header), overrides, input_text, steps)
+
+
+def _conditions(
+    wanted: SagaFilter, after: Position | None, ids: list[str] | None
+) -> tuple[list[str], dict[str, object]]:
+    """The conditions of a page, each with its own placeholders."""
+    conditions: list[str] = []
+    values: dict[str, object] = {}
+
+    def narrow(condition: str, **named: object) -> None:
+        conditions.append(condition)
+        values.update(named)
+
+    if wanted.statuses:
+        narrow("status = ANY(%(statuses)s::text[])", statuses=list(wanted.statuses))
+    if wanted.name is not None:
+        narrow("name = %(name)s", name=wanted.name)
+    if ids is not None:
+        narrow("id = ANY(%(ids)s::uuid[]) AND key = %(key)s", ids=ids, key=wanted.key)
+    if wanted.labels:
+        narrow("labels @> %(labels)s::jsonb", labels=json.dumps(dict(wanted.labels)))
+    if wanted.before is not None:
+        narrow("created_at < %(before)s", before=wanted.before)
+    if wanted.after is not None:
+        narrow("created_at > %(since)s", since=wanted.after)
+    if after is not None:
+        narrow(
+            "(created_at, id) < (%(at)s::timestamptz, %(at_id)s::uuid)",
+            at=after.created_at,
+            at_id=after.id,
+        )
+    return conditions, values

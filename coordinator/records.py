@@ -1,0 +1,132 @@
+"""What is stored, as the doors read it: rows of `coordinator.queries`, in the order of their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from amends.coordinator.saga.json import Json
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One saga's row. Names ending in `_ms` are milliseconds since 1970."""
+
+    id: str
+    name: str
+    version: int
+    status: str
+    backwards: bool
+    key: str | None
+    labels: Mapping[str, str]
+    input_hash: str
+    started_ms: int
+    clock_ms: int
+    deadline_ms: int | None
+    stuck_steps: Sequence[Mapping[str, str]] | None
+    error: str | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One step instance. `breaker_opened_at` is set while the breaker of its queue is open."""
+
+    path: str
+    node: str
+    queue: str
+    phase: str
+    op: str
+    closes: str | None
+    did: str
+    round: int
+    attempt: int
+    since_ms: int
+    due_ms: int | None
+    error: str | None
+    override: str | None
+    result: str | None
+    breaker_opened_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One saga in full. `input` and the steps' results are JSON text."""
+
+    header: Header
+    overrides: Sequence[str]
+    input: str
+    steps: Sequence[StepRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """A saga that ended and was pruned."""
+
+    at: datetime
+    input_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One event of a saga's log."""
+
+    seq: int
+    at_ms: int
+    event: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One act of an operator."""
+
+    at: datetime
+    actor: str
+    act: str
+    path: str | None
+    reason: str
+    details: Json
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that is kept of a saga's course, oldest first."""
+
+    detail: Detail
+    log: Sequence[LogRow]
+    audit: Sequence[AuditRow]
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionRow:
+    """One registered version with its stored form."""
+
+    name: str
+    version: int
+    hash: str
+    active: bool
+    registered_at: datetime
+    registered_by: str
+    body: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SagaFilter:
+    """Which sagas to list; what is None or empty does not narrow. Both times are of the saga's start."""
+
+    statuses: Collection[str] = ()
+    name: str | None = None
+    key: str | None = None
+    labels: Mapping[str, str] | None = None
+    before: datetime | None = None
+    after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of sagas ended; the next one begins after it."""
+
+    created_at: datetime
+    id: str
