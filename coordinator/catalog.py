@@ -25,14 +25,16 @@ STANDING_HASH = "SELECT hash FROM amends.definition WHERE name = %(name)s AND ve
 
 # Activations of one name are serialised, so that the partial unique index never meets two at once.
 LOCK_NAME = "SELECT pg_advisory_xact_lock(hashtextextended('amends.definition.' || %(name)s, 0))"
-DEACTIVATE = "UPDATE amends.definition SET active = false WHERE name = %(name)s AND active AND version <> %(version)s"
+DEACTIVATE = (
+    "UPDATE amends.definition SET active = false WHERE name = %(name)s AND active AND version <> %(version)s"
+)
 ACTIVATE = """
     UPDATE amends.definition SET active = true WHERE name = %(name)s AND version = %(version)s AND NOT active
 """
 
 BY_VERSION = "SELECT body::text FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
 ACTIVE_VERSION = "SELECT version, body::text FROM amends.definition WHERE name = %(name)s AND active"
-PARTICIPANTS = "SELECT name, version, body::text FROM amends.definition"
+VERSIONS = "SELECT name, version FROM amends.definition"
 ALL = "SELECT name, version, hash, active, registered_at, registered_by FROM amends.definition ORDER BY name, version"
 
 
@@ -118,9 +120,8 @@ class Catalog:
     def participants(self) -> frozenset[str]:
         """Every participant that a registered definition names. Raises: StoreUnavailable."""
         with transaction(self._database) as connection:
-            for name, version, body in connection.exec_driver_sql(PARTICIPANTS).all():
-                if (name, version) not in self._known:
-                    self._read(body)
+            for name, version in connection.exec_driver_sql(VERSIONS).all():
+                self.find(connection, name, version)
         return frozenset().union(*(definition.participants for definition in list(self._known.values())))
 
     def list(self) -> list[Listed]:

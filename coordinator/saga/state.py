@@ -7,7 +7,7 @@ durations milliseconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from amends.coordinator.saga.json import Json
@@ -125,7 +125,12 @@ class Saga:
     cause: str = ""
     overrides: tuple[str, ...] = ()
     steps: Mapping[str, Step] = field(default_factory=dict)
+    trace: str = ""  # the W3C traceparent of its start; only carried along
     format: int = FORMAT
+
+    def with_steps(self, steps: Mapping[str, Step]) -> Saga:
+        """The same header with these step instances."""
+        return replace(self, steps=steps)
 
     @property
     def stuck_steps(self) -> tuple[Step, ...]:

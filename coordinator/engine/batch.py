@@ -1,0 +1,232 @@
+"""One batch: the transaction in which sagas advance (E1).
+
+Lock the sagas touched, in id order; then their claimed timers; advance each in memory; write headers, steps, log,
+outbox and timers with one statement each. Nothing leaves this process before the commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from amends.coordinator.catalog import Catalog
+from amends.coordinator.engine import posting, sql
+from amends.coordinator.engine.births import Births
+from amends.coordinator.engine.contract import ActAnswer, ActVerdict
+from amends.coordinator.engine.intake import (
+    ActItem,
+    AdmitItem,
+    AnyItem,
+    BrokenItem,
+    DeadLetterItem,
+    ReplyItem,
+    StartItem,
+    TimerItem,
+)
+from amends.coordinator.engine.lives import Advancing, Live
+from amends.coordinator.engine.rows import json_text, read_saga, read_step
+from amends.coordinator.engine.starts import Starts
+from amends.coordinator.engine.timing import HeldTimer, Timing
+from amends.coordinator.engine.writing import write
+from amends.coordinator.saga.errors import ActRefused
+from amends.coordinator.saga.events import Admitted, InternalError
+from amends.coordinator.saga.state import FORMAT, Phase, queue_of
+from amends.outbox.message import Message, OutboxRow
+from amends.outbox.store import OutboxStore
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch leaves to be done once its commit is known: in this order, publish, tell, acknowledge."""
+
+    rows: list[OutboxRow] = field(default_factory=list)
+    receipts: list[Message] = field(default_factory=list)
+    answers: list[Callable[[], None]] = field(default_factory=list)
+    newer: list[int] = field(default_factory=list)  # deliveries for sagas of a newer format: not ours (E3)
+
+
+class Batch:
+    """Decides one batch inside a transaction that the caller opened and commits."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        catalog: Catalog,
+        starts: Starts,
+        store: OutboxStore,
+        owner: UUID,
+        advancing: Advancing,
+    ) -> None:
+        self._connection = connection
+        self._catalog = catalog
+        self._store = store
+        self._owner = owner
+        self._advancing = advancing
+        self._gate = advancing.gate
+        self._lives: dict[str, Live] = {}
+        self._timers: dict[tuple[str, str], HeldTimer] = {}
+        self._timing = Timing(advancing)
+        self._letters: list[Message] = []
+        self.outcome = Outcome()
+        self._births = Births(connection, starts, advancing, self._lives, self.outcome)
+
+    def decide(self, items: list[AnyItem]) -> Outcome:
+        """Process the items in order and write what they changed."""
+        starts = [item for item in items if isinstance(item, StartItem)]
+        standing = self._births.insert(starts) if starts else set()
+        touched = {item.saga_id for item in items if not isinstance(item, StartItem | DeadLetterItem)}
+        self._load((touched | standing) - self._lives.keys())
+        self._claim([item for item in items if isinstance(item, TimerItem)])
+        for item in items:
+            self._one(item)
+        self._write()
+        return self.outcome
+
+    def _one(self, item: AnyItem) -> None:
+        match item:
+            case ReplyItem():
+                self._gate.replied(item.queue, self._advancing.now_ms)
+                live = self._live(item)
+                if live is not None and not live.now.status.ended:
+                    self._apply(live, item)
+            case StartItem():
+                self._births.settle(item)
+            case TimerItem():
+                timer = self._timers.get((item.saga_id, item.path))
+                if timer is not None:
+                    self._timing.fire(self._live(item), timer)
+            case AdmitItem():
+                live = self._live(item)
+                if live is not None:
+                    self._admit(live, item)
+            case ActItem():
+                self._act(item)
+            case BrokenItem():
+                live = self._live(item)
+                if live is not None:
+                    self._advancing.apply(live, InternalError(reason=item.reason, held=self._gate.held()))
+            case DeadLetterItem():
+                self._letters.append(posting.dead_letter(self._advancing.prefix, item))
+                if item.receipt is not None:
+                    note = "quarantined"
+                    self.outcome.receipts.append(posting.receipt(item.receipt, item.message_id, note))
+            case _:
+                assert_never(item)
+
+    def _apply(self, live: Live, item: ReplyItem) -> None:
+        held = self._gate.held()
+        event = item.event
+        if held:
+            event = type(event)(
+                **{name: getattr(event, name) for name in type(event).__slots__} | {"held": held}
+            )
+        self._advancing.apply(live, event)
+
+    def _live(self, item: AnyItem) -> Live | None:
+        live = self._lives.get(item.saga_id)
+        if live is not None and live.now.format > FORMAT:
+            if item.tag is not None:
+                self.outcome.newer.append(item.tag)
+            return None
+        return live
+
+    def _admit(self, live: Live, item: AdmitItem) -> None:
+        step = live.now.steps.get(item.path)
+        if step is None:
+            return
+        queue = queue_of(step.participant, step.op)
+        held = self._gate.held() - {queue}
+        if step.phase is Phase.PARKED:
+            # Admissions are drawn ahead of the batch: whether there is room is decided here.
+            if item.probe or self._gate.room(queue) > 0:
+                excused = max(0, self._advancing.now_ms - step.since)
+                self._advancing.apply(live, Admitted(path=item.path, excused=excused, held=held))
+        elif item.probe and step.phase in (Phase.AWAITING, Phase.BACKOFF):
+            self._timing.resend(live, item.path, held)
+
+    def _act(self, item: ActItem) -> None:
+        live = self._live(item)
+        if live is None:
+            reason = f"no saga {item.saga_id} is known; it may have ended and been pruned"
+            answer = ActAnswer(item.saga_id, ActVerdict.UNKNOWN_SAGA, reason)
+        else:
+            answer = self._applied(live, item)
+        self.outcome.answers.append(lambda: item.answer.set_result(answer))
+
+    def _applied(self, live: Live, item: ActItem) -> ActAnswer:
+        act = item.act
+        try:
+            changed = self._advancing.apply(live, act)
+        except ActRefused as refusal:
+            return ActAnswer(item.saga_id, ActVerdict.REFUSED, str(refusal), live.now.status.value)
+        if not changed:
+            reason = "nothing to do: nothing is outstanding"
+            return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
+        path = getattr(act, "path", None)
+        details = (
+            json_text({"deadline": act.deadline}) if getattr(act, "deadline", None) is not None else None
+        )
+        self._connection.exec_driver_sql(
+            sql.AUDIT,
+            {
+                "actor": act.actor,
+                "act": type(act).__name__.lower(),
+                "saga_id": item.saga_id,
+                "path": path,
+                "reason": act.reason.replace("\x00", ""),
+                "details": details,
+            },
+        )
+        return ActAnswer(item.saga_id, ActVerdict.APPLIED, "", live.now.status.value)
+
+    def _load(self, ids: Iterable[str]) -> None:
+        wanted = sorted(ids)
+        if not wanted:
+            return
+        under_way = []
+        for row in self._connection.exec_driver_sql(sql.LOCK_SAGAS, {"ids": wanted}).all():
+            saga, birth = read_saga(row)
+            definition = None
+            if not saga.status.ended:
+                definition = self._catalog.find(self._connection, saga.name, saga.version)
+                under_way.append(saga.id)
+            self._lives[saga.id] = Live(
+                definition=definition, stored=saga, now=saga, birth=birth, written=saga
+            )
+        if under_way:
+            self._load_steps(under_way)
+
+    def _load_steps(self, ids: list[str]) -> None:
+        steps: dict[str, dict[str, Any]] = {id_: {} for id_ in ids}
+        for row in self._connection.exec_driver_sql(sql.LOAD_STEPS, {"ids": ids}).all():
+            saga_id, step = read_step(row)
+            steps[saga_id][step.path] = step
+        for id_, of_saga in steps.items():
+            live = self._lives[id_]
+            live.stored = live.written = live.now = live.now.with_steps(of_saga)
+
+    def _claim(self, items: list[TimerItem]) -> None:
+        if not items:
+            return
+        rows = self._connection.exec_driver_sql(
+            sql.HELD_TIMERS,
+            {
+                "saga_id": [item.saga_id for item in items],
+                "path": [item.path for item in items],
+                "token": [item.token for item in items],
+            },
+        )
+        for row in rows.all():
+            timer = HeldTimer(str(row[0]), *row[1:])
+            self._timers[timer.saga_id, timer.path] = timer
+
+    def _write(self) -> None:
+        lives = [live for live in self._lives.values() if live.now is not live.stored or live.log]
+        self.outcome.rows = write(
+            self._connection, lives, self._letters, store=self._store, owner=self._owner, timing=self._timing
+        )

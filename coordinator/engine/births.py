@@ -1,0 +1,171 @@
+"""New sagas: insert first, and let the rows decide who was first (S1, S2, S3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from amends.coordinator.engine import posting, sql
+from amends.coordinator.engine.contract import StartAnswer, Verdict
+from amends.coordinator.engine.intake import StartItem
+from amends.coordinator.engine.lives import Advancing, Live
+from amends.coordinator.engine.rows import birth_columns
+from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, rejected
+from amends.coordinator.saga.events import Started
+from amends.coordinator.saga.state import Status
+
+if TYPE_CHECKING:
+    from amends.coordinator.engine.batch import Outcome
+
+
+class Births:
+    """The starts of one batch. `insert` all of them first, then `settle` each in its turn."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        starts: Starts,
+        advancing: Advancing,
+        lives: dict[str, Live],
+        outcome: Outcome,
+    ) -> None:
+        self._connection = connection
+        self._starts = starts
+        self._advancing = advancing
+        self._lives = lives
+        self._outcome = outcome
+        self._refusals: dict[int, Refusal] = {}
+        self._born_of: dict[str, StartItem] = {}
+        self._spent: set[str] = set()
+
+    def insert(self, items: list[StartItem]) -> set[str]:
+        """Insert what may begin. Returns the ids of the other starts: somebody has them already, or nobody may."""
+        embryos: dict[str, Embryo] = {}
+        for item in items:
+            if item.saga_id in embryos:
+                continue
+            embryo = self._embryo(item)
+            if embryo is not None:
+                embryos[item.saga_id] = embryo
+                self._born_of[item.saga_id] = item
+        self._write(embryos)
+        return {item.saga_id for item in items} - self._lives.keys() - self._spent
+
+    def _embryo(self, item: StartItem) -> Embryo | None:
+        examined = self._starts.examine(self._connection, item, self._advancing.now_ms)
+        if isinstance(examined, Embryo):
+            return examined
+        self._refusals[id(item)] = examined
+        # A door is told at once; only a message's rejection is kept for whoever asks later.
+        if examined.verdict is Verdict.REJECTED and item.answer is None:
+            return rejected(item, examined, self._advancing.now_ms)
+        return None
+
+    def _write(self, embryos: dict[str, Embryo]) -> None:
+        fresh = {id_: self._begin(embryos[id_]) for id_ in sorted(embryos)}
+        if not fresh:
+            return
+        columns = birth_columns((live.now, live.birth) for live in fresh.values())
+        inserted = {str(row[0]) for row in self._connection.exec_driver_sql(sql.INSERT_SAGAS, columns).all()}
+        if inserted:
+            spent = self._connection.exec_driver_sql(sql.SPENT_IDS, {"ids": sorted(inserted)}).all()
+            self._spent = {str(row[0]) for row in spent}
+            if self._spent:
+                self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(self._spent)})
+        for id_, live in fresh.items():
+            if id_ in inserted and id_ not in self._spent:
+                live.written = live.now
+                self._lives[id_] = live
+            else:
+                self._unborn(live)
+
+    def _begin(self, embryo: Embryo) -> Live:
+        live = Live(definition=embryo.definition, stored=None, now=embryo.saga, birth=embryo.birth)
+        if embryo.definition is not None:
+            self._advancing.apply(live, Started(held=self._advancing.gate.held()))
+        return live
+
+    def _unborn(self, live: Live) -> None:
+        for step in live.now.steps.values():
+            self._advancing.gate.moved(step, None)
+            self._advancing.moved = [one for one in self._advancing.moved if one[1] is not step]
+        self._born_of.pop(live.now.id, None)
+
+    def settle(self, item: StartItem) -> None:
+        """Tell a start what became of it."""
+        live = self._lives.get(item.saga_id)
+        if (
+            live is not None
+            and live.now.status is Status.REJECTED
+            and self._born_of.get(item.saga_id) is not item
+        ):
+            live = self._replace(item, live)
+        answer = self._answer(item, live)
+        self._count(item, answer)
+        if item.answer is not None:
+            self._outcome.answers.append(_resolve(item, answer))
+        if item.receipt is not None and answer.verdict is not Verdict.UNKNOWN_DEFINITION:
+            self._outcome.receipts.append(
+                posting.receipt(item.receipt, item.message_id, answer.verdict.value)
+            )
+
+    def _replace(self, item: StartItem, standing: Live) -> Live:
+        """A rejected start owns no key: another message may take its place (S2)."""
+        seen = {"id": item.saga_id, "message_id": item.message_id}
+        if standing.birth.start_message == item.message_id:
+            return standing
+        if self._connection.exec_driver_sql(sql.REFUSED_BEFORE, seen).first() is not None:
+            return standing
+        embryo = self._embryo(item)
+        if embryo is None:
+            return standing
+        self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": [item.saga_id]})
+        del self._lives[item.saga_id]
+        self._born_of[item.saga_id] = item
+        self._write({item.saga_id: embryo})
+        return self._lives[item.saga_id]
+
+    def _answer(self, item: StartItem, live: Live | None) -> StartAnswer:
+        refusal = self._refusals.get(id(item))
+        if item.saga_id in self._spent:
+            return StartAnswer(
+                item.saga_id, Verdict.SPENT, "this id belonged to a saga that has ended and was pruned"
+            )
+        if live is None:
+            if refusal is None:
+                raise AssertionError(f"start {item.saga_id} was neither inserted, found nor refused")
+            return StartAnswer(item.saga_id, refusal.verdict, refusal.reason, field=refusal.field)
+        status = live.now.status.value
+        if live.now.status is Status.REJECTED:
+            return StartAnswer(item.saga_id, Verdict.REJECTED, live.now.cause, status)
+        if self._born_of.get(item.saga_id) is item:
+            return StartAnswer(item.saga_id, Verdict.ACCEPTED, "", status)
+        if live.birth.input_hash == birth_of(item).input_hash and live.now.name == item.start.name:
+            return StartAnswer(item.saga_id, Verdict.DUPLICATE, "", status)
+        key = f"key {item.start.key!r}" if item.start.key is not None else f"id {item.saga_id}"
+        reason = (
+            f"{key} started a saga with other input, which is as it was; use another key for another saga"
+        )
+        return StartAnswer(item.saga_id, Verdict.CONFLICT, reason, status)
+
+    def _count(self, item: StartItem, answer: StartAnswer) -> None:
+        observer, name = self._advancing.observer, item.start.name
+        if answer.verdict is Verdict.ACCEPTED:
+            self._advancing.told.append(lambda: observer.saga_started(name))
+        elif answer.verdict is Verdict.REJECTED:
+            if self._born_of.get(item.saga_id) is item:
+                remember = {"id": item.saga_id, "message_id": item.message_id, "reason": answer.reason}
+                self._connection.exec_driver_sql(sql.REMEMBER_REFUSED, remember)
+                self._advancing.told.append(lambda: observer.saga_rejected(name))
+            elif item.answer is not None:
+                self._advancing.told.append(lambda: observer.saga_rejected(name))
+
+
+def _resolve(item: StartItem, answer: StartAnswer) -> Callable[[], None]:
+    def resolve() -> None:
+        if item.answer is not None:
+            item.answer.set_result(answer)
+
+    return resolve

@@ -1,0 +1,71 @@
+"""The consumer's thread: from the coordinator's queue into the intake."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from threading import Event, Timer
+from typing import Final
+
+from amends.coordinator.engine.intake import Intake
+from amends.coordinator.engine.reading import read
+from amends.coordinator.engine.settings import EngineSettings
+from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.ports import Broker, coordinator_queue
+
+log = logging.getLogger(__name__)
+
+RECEIVE_S: Final = 0.5
+LATER_S: Final = 1.0
+ENVELOPE_BYTES_MAX: Final = 65_536  # what a reply may have besides its result
+
+
+class Consuming:
+    """Reads the queue of replies and starts; waits with back-off while the broker is away."""
+
+    def __init__(self, broker: Broker, intake: Intake, *, prefix: str, settings: EngineSettings) -> None:
+        self._consumer = broker.consumer([coordinator_queue(prefix)], prefetch=settings.prefetch)
+        self._intake = intake
+        self._settings = settings
+        self._stopping = Event()
+        self.broker_up = False
+
+    def run(self) -> None:
+        """Read until `stop`."""
+        pause_s = self._settings.retry_first_s
+        limit = self._settings.body_bytes_max + ENVELOPE_BYTES_MAX
+        while not self._stopping.is_set():
+            try:
+                deliveries = self._consumer.receive(RECEIVE_S)
+            except BrokerUnavailable as error:
+                if self.broker_up:
+                    log.warning("broker_away", extra={"error": str(error)})
+                self.broker_up = False
+                self._stopping.wait(pause_s)
+                pause_s = min(pause_s * 2, self._settings.retry_longest_s)
+                continue
+            self.broker_up = True
+            pause_s = self._settings.retry_first_s
+            if deliveries:
+                self._intake.put([read(one, body_bytes_max=limit) for one in deliveries])
+
+    def done(self, tags: Iterable[int]) -> None:
+        """These deliveries are durable. Thread-safe."""
+        self._consumer.ack(tags)
+
+    def later(self, tags: Iterable[int]) -> None:
+        """These deliveries go back to the queue, after a moment: another coordinator may be the one for them."""
+        kept = list(tags)
+        if kept:
+            timer = Timer(LATER_S, self._consumer.requeue, [kept])
+            timer.daemon = True
+            timer.start()
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopping.set()
+        self._consumer.wake()
+
+    def close(self) -> None:
+        """Send the last acknowledgements and leave."""
+        self._consumer.close()

@@ -1,0 +1,239 @@
+"""The decider: takes batches from the intake and carries each through its transaction (E1, E2, E5)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import InvalidStateError
+from dataclasses import dataclass
+from threading import Event
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from amends.coordinator.catalog import Catalog
+from amends.coordinator.engine import sql
+from amends.coordinator.engine.batch import Batch, Outcome
+from amends.coordinator.engine.gate import Gate
+from amends.coordinator.engine.intake import ActItem, AnyItem, Intake, StartItem
+from amends.coordinator.engine.lives import Advancing
+from amends.coordinator.engine.quarantine import quarantine
+from amends.coordinator.engine.settings import EngineSettings
+from amends.coordinator.engine.starts import Starts
+from amends.coordinator.observer import Observer
+from amends.db.crashpoints import crash_point
+from amends.db.engines import transaction
+from amends.db.errors import CommitUnknown, StoreUnavailable
+from amends.outbox.sender import Sender
+from amends.outbox.store import OutboxStore
+
+log = logging.getLogger(__name__)
+
+FAILURES_MAX: Final = 3
+IDLE_S: Final = 0.5
+_DEADLOCK: Final = frozenset({"40P01", "40001"})
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledging:
+    """What to do with deliveries: `done` with those that are durable, `later` with those that are not ours yet."""
+
+    done: Callable[[Iterable[int]], None]
+    later: Callable[[Iterable[int]], None]
+
+
+class Decider:
+    """One thread, the only one of a coordinator that advances sagas."""
+
+    def __init__(
+        self,
+        *,
+        database: Engine,
+        catalog: Catalog,
+        intake: Intake,
+        gate: Gate,
+        store: OutboxStore,
+        sender: Sender,
+        acknowledging: Acknowledging,
+        observer: Observer,
+        prefix: str,
+        settings: EngineSettings,
+    ) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._intake = intake
+        self._gate = gate
+        self._store = store
+        self._sender = sender
+        self._acknowledging = acknowledging
+        self._observer = observer
+        self._prefix = prefix
+        self._settings = settings
+        self._starts = Starts(catalog, unknown_version_s=settings.unknown_version_s)
+        self._stopping = Event()
+        self._advancing: Advancing | None = None  # of the transaction under way
+        self.turned_at = time.monotonic()
+        self.database_up = True
+
+    def run(self) -> None:
+        """Decide until `stop`; what is taken is finished."""
+        while not self._stopping.is_set():
+            self.turned_at = time.monotonic()
+            items = self._intake.take(self._settings.batch_events_max, IDLE_S)
+            if items:
+                crash_point("coordinator.batch.received")
+                self._carry(items)
+
+    def stop(self) -> None:
+        """Let `run` return after the batch under way."""
+        self._stopping.set()
+        self._intake.wake()
+
+    def _carry(self, items: list[AnyItem]) -> None:
+        """Process these items, whatever it takes: wait for the database, single out what fails."""
+        pause_s = self._settings.retry_first_s
+        while not self._stopping.is_set():
+            try:
+                self._process(items)
+            except CommitUnknown as error:
+                self._commit_unknown(items, error)
+                return
+            except StoreUnavailable as error:
+                items = self._without_doors(items, error)
+                self._away(error)
+                self._stopping.wait(pause_s)
+                pause_s = min(pause_s * 2, self._settings.retry_longest_s)
+                self.turned_at = time.monotonic()
+            except Exception as error:
+                self._failed(items, error)
+                return
+            else:
+                self._back()
+                return
+
+    def _process(self, items: list[AnyItem]) -> None:
+        began = time.monotonic()
+        confirmed = self._sender.take_confirmed()
+        try:
+            # One transaction: headers, steps, log, outbox and timers of every saga in the batch, with the outbox
+            # rows that were confirmed before it.
+            with transaction(self._database) as connection:
+                if confirmed:
+                    self._store.delete(connection, confirmed)
+                outcome, advancing = self._decide(connection, items)
+                crash_point("coordinator.commit.before")
+        except BaseException:
+            self._sender.give_back(confirmed)
+            self._take_back()
+            raise
+        crash_point("coordinator.commit.after")
+        self._sender.deleted(confirmed)
+        self._after_commit(items, outcome, advancing)
+        self._observer.batch_done(len(items), time.monotonic() - began)
+
+    def _decide(self, connection: Connection, items: list[AnyItem]) -> tuple[Outcome, Advancing]:
+        now_ms = connection.exec_driver_sql(sql.NOW_MS).scalar_one()
+        advancing = Advancing(self._prefix, self._settings.body_bytes_max, self._gate, self._observer, now_ms)
+        self._advancing = advancing
+        batch = Batch(
+            connection,
+            catalog=self._catalog,
+            starts=self._starts,
+            store=self._store,
+            owner=self._sender.owner,
+            advancing=advancing,
+        )
+        return batch.decide(items), advancing
+
+    def _take_back(self) -> None:
+        if self._advancing is not None:
+            self._advancing.take_back()
+
+    def _after_commit(self, items: list[AnyItem], outcome: Outcome, advancing: Advancing) -> None:
+        self._sender.offer(outcome.rows)
+        if outcome.receipts:
+            crash_point("coordinator.receipt.before")
+            self._sender.send(outcome.receipts)
+            crash_point("coordinator.receipt.after")
+        for answer in outcome.answers:
+            _say(answer)
+        for tell in advancing.told:
+            tell()
+        crash_point("coordinator.ack.before")
+        not_ours = set(outcome.newer)
+        self._acknowledging.done(
+            [item.tag for item in items if item.tag is not None and item.tag not in not_ours]
+        )
+        if not_ours:
+            self._acknowledging.later(not_ours)
+        crash_point("coordinator.ack.after")
+
+    def _commit_unknown(self, items: list[AnyItem], error: CommitUnknown) -> None:
+        """It may have happened or not: say nothing to anybody; redelivery and the sweep decide (O2, O3)."""
+        log.warning("commit_unknown", extra={"events": len(items)})
+        self._sender.renew_owner()
+        self._without_doors(items, error)
+        self._acknowledging.later([item.tag for item in items if item.tag is not None])
+
+    def _without_doors(self, items: list[AnyItem], error: Exception) -> list[AnyItem]:
+        """Doors do not wait for a database that is away: they are told, and ask again."""
+        for item in items:
+            if isinstance(item, StartItem | ActItem) and item.answer is not None:
+                _say(lambda answer=item.answer: answer.set_exception(error))  # type: ignore[misc]
+        return [
+            item for item in items if not (isinstance(item, StartItem | ActItem) and item.answer is not None)
+        ]
+
+    def _failed(self, items: list[AnyItem], error: Exception) -> None:
+        """Single out what fails: alone and three times over, it is quarantined (E2)."""
+        if len(items) > 1:
+            log.warning("batch_failed", extra={"events": len(items), "error": _text(error)})
+            for item in items:
+                self._carry([item])
+            return
+        item = items[0]
+        item.failures += 0 if _is_deadlock(error) else 1
+        if item.failures < FAILURES_MAX:
+            self._carry(items)
+            return
+        log.error("event_quarantined", extra={"saga_id": item.saga_id, "error": _text(error)}, exc_info=error)
+        self._quarantine(item, error)
+
+    def _quarantine(self, item: AnyItem, error: Exception) -> None:
+        self._without_doors([item], error)
+        try:
+            outcome, advancing = quarantine(self._database, item, _text(error), self._decide)
+        except StoreUnavailable as away:
+            self._take_back()
+            self._away(away)
+            self._acknowledging.later([] if item.tag is None else [item.tag])
+            return
+        self._after_commit([item], outcome, advancing)
+
+    def _away(self, error: Exception) -> None:
+        if self.database_up:
+            log.warning("database_away", extra={"error": _text(error)})
+        self.database_up = False
+
+    def _back(self) -> None:
+        if not self.database_up:
+            log.info("database_back")
+        self.database_up = True
+
+
+def _say(answer: Callable[[], None]) -> None:
+    try:
+        answer()
+    except InvalidStateError:
+        log.debug("answer_not_awaited")  # Its door has gone: a client that hung up.
+
+
+def _is_deadlock(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _DEADLOCK
+
+
+def _text(error: Exception) -> str:
+    # Only the first line: the rest of a database error repeats parameters, which are payloads.
+    return f"{type(error).__name__}: {error}".splitlines()[0][:500]

@@ -1,0 +1,138 @@
+"""What waits for the engine's next batch, and how it is taken."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition
+from typing import TypeAlias
+from uuid import UUID
+
+from amends.coordinator.engine.contract import ActAnswer, StartAnswer
+from amends.coordinator.saga.events import Act, Replied
+from amends.outbox.wire import Start
+
+
+@dataclass(slots=True, kw_only=True)
+class Item:
+    """One thing that happened. `tag` is its delivery, to be acknowledged once it is durable."""
+
+    saga_id: str
+    tag: int | None = None
+    body: bytes = b""
+    message_id: str = ""
+    type: str = ""
+    failures: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class ReplyItem(Item):
+    """A participant's reply; `queue` is the command queue it answers, without prefix."""
+
+    event: Replied
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptTo:
+    """Who waits for the receipt of a message (O1)."""
+
+    queue: str
+    row: int
+
+
+@dataclass(slots=True, kw_only=True)
+class StartItem(Item):
+    """A start, from a message or from a door. A door waits for `answer`; a message's sender for its receipt."""
+
+    start: Start
+    actor: str = ""
+    trace: str = ""
+    receipt: ReceiptTo | None = None
+    answer: Future[StartAnswer] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ActItem(Item):
+    """An operator's act."""
+
+    act: Act
+    answer: Future[ActAnswer]
+
+
+@dataclass(slots=True, kw_only=True)
+class TimerItem(Item):
+    """A claimed timer; `path` is empty for the saga's deadline."""
+
+    path: str
+    token: UUID
+
+
+@dataclass(slots=True, kw_only=True)
+class AdmitItem(Item):
+    """A parked step that has room now. As `probe` it goes to its queue although the breaker is open (M6)."""
+
+    path: str
+    probe: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class BrokenItem(Item):
+    """An event of this saga was quarantined: the saga needs an operator (E2)."""
+
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class DeadLetterItem(Item):
+    """A message that cannot be attributed to a saga and step."""
+
+    queue: str
+    reason: str
+    receipt: ReceiptTo | None = None
+
+
+AnyItem: TypeAlias = ReplyItem | StartItem | ActItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem
+
+
+@dataclass(slots=True)
+class Intake:
+    """A queue of items for one decider. Thread-safe.
+
+    Deliveries are bounded by the consumer's prefetch, timers and admissions by what their threads claim.
+    """
+
+    _items: deque[AnyItem] = field(default_factory=deque)
+    _changed: Condition = field(default_factory=Condition)
+    _woken: bool = False
+
+    def put(self, items: list[AnyItem]) -> None:
+        """Add items; the decider wakes."""
+        with self._changed:
+            self._items.extend(items)
+            self._changed.notify()
+
+    def take(self, most: int, timeout_s: float) -> list[AnyItem]:
+        """Up to `most` items, oldest first; waits up to `timeout_s` for the first, or for a `wake`."""
+        with self._changed:
+            if not self._items and not self._woken:
+                self._changed.wait(timeout_s)
+            self._woken = False
+            return [self._items.popleft() for _ in range(min(most, len(self._items)))]
+
+    def take_all(self) -> list[AnyItem]:
+        """Everything, at once."""
+        with self._changed:
+            items = list(self._items)
+            self._items.clear()
+            return items
+
+    def wake(self) -> None:
+        """Let a `take` that waits return."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify()
+
+    def __len__(self) -> int:
+        return len(self._items)

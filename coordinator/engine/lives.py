@@ -1,0 +1,114 @@
+"""The sagas of one batch, in memory: what they were, what they are now, what that asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from amends.coordinator.engine import posting
+from amends.coordinator.engine.gate import Gate
+from amends.coordinator.engine.journal import encode_event
+from amends.coordinator.engine.rows import Birth
+from amends.coordinator.observer import Observer
+from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.effects import AttemptClosed, Ended, Send, StepStuck
+from amends.coordinator.saga.events import Event, Unsendable
+from amends.coordinator.saga.machine import advance
+from amends.coordinator.saga.state import Saga, Status, Step
+from amends.outbox.message import Message
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """One saga in this batch. `stored` is as it was before the batch, None if it was born in it.
+
+    `written` is what its row holds by now: of a saga born in this batch the state after its first event.
+    """
+
+    definition: Definition | None
+    stored: Saga | None
+    now: Saga
+    birth: Birth
+    written: Saga | None = None
+    log: list[tuple[int, int, str]] = field(default_factory=list)
+    sends: list[tuple[Send, Message]] = field(default_factory=list)
+
+    def changed_steps(self) -> list[tuple[Step | None, Step]]:
+        """The steps that differ from what is stored: (before, now)."""
+        before = self.stored.steps if self.stored is not None else {}
+        return [
+            (before.get(path), step) for path, step in self.now.steps.items() if step is not before.get(path)
+        ]
+
+
+@dataclass(slots=True)
+class Advancing:
+    """Advances sagas, one event at a time, and gathers what their effects ask for."""
+
+    prefix: str
+    body_bytes_max: int
+    gate: Gate
+    observer: Observer
+    now_ms: int
+    told: list[Callable[[], None]] = field(default_factory=list)
+    moved: list[tuple[Step | None, Step]] = field(default_factory=list)
+
+    def apply(self, live: Live, event: Event) -> bool:
+        """Give a saga one event. False if it changed nothing.
+
+        Raises: ActRefused for an operator's act that does not fit.
+        """
+        if live.definition is None:
+            return False
+        before = live.now
+        after, effects = advance(live.definition, before, event, self.now_ms)
+        if after is before:
+            return False
+        live.now = after
+        live.log.append((after.seq, after.clock, encode_event(event)))
+        for path, step in after.steps.items():
+            old = before.steps.get(path)
+            if step is not old:
+                self.gate.moved(old, step)
+                self.moved.append((old, step))
+        for effect in effects:
+            match effect:
+                case Send():
+                    self._send(live, effect)
+                case Ended():
+                    self._ended(live.now, effect.status)
+                case StepStuck():
+                    name = after.name
+                    self.told.append(lambda: self.observer.step_stuck(name))
+                case AttemptClosed():
+                    self._attempt(effect)
+        return True
+
+    def _send(self, live: Live, send: Send) -> None:
+        message = posting.command(self.prefix, live.now, send)
+        size = len(message.body)
+        if size <= self.body_bytes_max:
+            live.sends.append((send, message))
+            return
+        # It never leaves: the machine hears of it at once, in the same transaction (O5).
+        reason = f"the command has {size:,} bytes, over the limit of {self.body_bytes_max:,}"
+        self.apply(
+            live, Unsendable(path=send.path, attempt=send.attempt, reason=reason, held=self.gate.held())
+        )
+
+    def _ended(self, saga: Saga, status: Status) -> None:
+        seconds = (saga.clock - saga.started) / 1000
+        self.told.append(lambda: self.observer.saga_ended(saga.name, status.value, seconds))
+
+    def _attempt(self, closed: AttemptClosed) -> None:
+        seconds = closed.duration / 1000
+        self.told.append(
+            lambda: self.observer.attempt(closed.participant, closed.op.value, closed.outcome, seconds)
+        )
+
+    def take_back(self) -> None:
+        """The batch failed: its steps moved nothing."""
+        for old, step in self.moved:
+            self.gate.moved(step, old)
+        self.moved.clear()
+        self.told.clear()

@@ -1,0 +1,65 @@
+"""The messages a coordinator sends: commands, receipts, dead letters."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from amends.coordinator.engine.intake import DeadLetterItem, ReceiptTo
+from amends.coordinator.saga.effects import Send
+from amends.coordinator.saga.state import Op, Saga
+from amends.outbox import wire
+from amends.outbox.message import Message
+from amends.outbox.ports import command_queue, coordinator_queue, dead_letter_queue
+
+DEAD_LETTER_BYTES_MAX: Final = 65_536
+
+_raw = msgspec.json.Encoder().encode
+
+
+def command(prefix: str, saga: Saga, send: Send) -> Message:
+    """The message of one Send. It expires with its attempt: a later attempt would say the same (M6)."""
+    body = wire.Command(
+        saga=saga.id,
+        name=saga.name,
+        path=send.path,
+        op=wire.Op(send.op.value),
+        command=send.command,
+        round=send.round,
+        attempt=send.attempt,
+        args=msgspec.Raw(_raw(send.args)),
+        closes=wire.Op(send.closes.value) if send.closes is not None else None,
+        started_at=saga.started,
+        deadline=saga.deadline,
+        labels=dict(saga.labels),
+    )
+    return Message(
+        routing_key=command_queue(prefix, send.participant, undo=send.op is not Op.DO),
+        type=wire.COMMAND,
+        body=wire.encode(body),
+        correlation_id=saga.id,
+        reply_to=coordinator_queue(prefix),
+        headers={wire.HEADER_TRACEPARENT: saga.trace} if saga.trace else {},
+        expiration_ms=max(send.timeout, 1_000),
+    )
+
+
+def receipt(to: ReceiptTo, message_id: str, note: str) -> Message:
+    """Tell a sender that its message is dealt with, durably (O1). A lost receipt is asked for again."""
+    body = wire.Receipt(message_id=message_id, row=to.row, note=note)
+    return Message(routing_key=to.queue, type=wire.RECEIPT, body=wire.encode(body))
+
+
+def dead_letter(prefix: str, item: DeadLetterItem) -> Message:
+    """A copy of a message that nobody can read, with what was wrong with it; of a huge one only the beginning."""
+    headers = {"amends-reason": item.reason, "amends-queue": item.queue}
+    if len(item.body) > DEAD_LETTER_BYTES_MAX:
+        headers["amends-truncated-from"] = str(len(item.body))
+    return Message(
+        routing_key=dead_letter_queue(prefix),
+        type=item.type,
+        body=item.body[:DEAD_LETTER_BYTES_MAX],
+        correlation_id=item.message_id or None,
+        headers=headers,
+    )

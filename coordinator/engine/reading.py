@@ -1,0 +1,122 @@
+"""Deliveries from the coordinator's queue, read into items. Nothing here raises: what cannot be read is dead-lettered."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from amends.coordinator.engine.intake import AnyItem, DeadLetterItem, ReceiptTo, ReplyItem, StartItem
+from amends.coordinator.saga.events import Outcome, Replied
+from amends.coordinator.saga.state import Op, queue_of
+from amends.outbox import wire
+from amends.outbox.errors import MalformedMessage
+from amends.outbox.ports import Delivery
+
+PLAIN_ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "identity"})
+DELIVERIES_MAX: Final = 10  # A message that was handed out this often kills whoever reads it.
+RETRY_AFTER_MAX_S: Final = 7 * 86_400.0
+REASON_CHARS_MAX: Final = 2_000
+
+
+def read(delivery: Delivery, *, body_bytes_max: int) -> AnyItem:
+    """What a delivery says.
+
+    Compressed messages are refused by their header, before anything is unpacked.
+    """
+    if delivery.content_encoding.lower() not in PLAIN_ENCODINGS:
+        return _dead(delivery, f"compressed ({delivery.content_encoding}): send plain JSON")
+    if len(delivery.body) > body_bytes_max:
+        return _dead(delivery, f"{len(delivery.body):,} bytes, over the limit of {body_bytes_max:,}")
+    if delivery.delivery_count > DELIVERIES_MAX:
+        return _dead(delivery, f"delivered {delivery.delivery_count} times without being dealt with")
+    try:
+        body = wire.decode(delivery.type, delivery.body)
+        match body:
+            case wire.Reply():
+                return _reply(delivery, body)
+            case wire.Start():
+                return _start(delivery, body)
+            case _:
+                return _dead(delivery, f"{delivery.type} is not for the coordinator")
+    except (MalformedMessage, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        return _dead(delivery, str(error))
+
+
+def receipt_to(delivery: Delivery) -> ReceiptTo | None:
+    """Who waits for this message's receipt, if anybody."""
+    queue = delivery.headers.get(wire.HEADER_RECEIPT_TO)
+    row = delivery.headers.get(wire.HEADER_ROW)
+    if not isinstance(queue, str) or not isinstance(row, str | int):
+        return None
+    try:
+        return ReceiptTo(queue, int(row))
+    except ValueError:
+        return None
+
+
+def _reply(delivery: Delivery, reply: wire.Reply) -> ReplyItem:
+    if len(reply.path) > wire.PATH_CHARS_MAX or len(reply.participant) > wire.NAME_CHARS_MAX:
+        raise MalformedMessage("path or participant is too long")
+    op = Op(reply.op.value)
+    event = Replied(
+        path=reply.path,
+        op=op,
+        round=reply.round,
+        attempt=reply.attempt,
+        outcome=Outcome(reply.outcome.value),
+        result=msgspec.json.decode(reply.result),
+        reason=reply.reason[:REASON_CHARS_MAX].replace("\x00", ""),
+        certain=reply.certain,
+        spent=reply.spent,
+        retry_after=_milliseconds(reply.retry_after_s),
+        ran_in_round=reply.ran_in_round,
+        in_doubt=reply.in_doubt,
+        closes=Op(reply.closes.value) if reply.closes is not None else None,
+    )
+    return ReplyItem(
+        saga_id=str(UUID(reply.saga)),
+        tag=delivery.tag,
+        body=delivery.body,
+        message_id=delivery.message_id[:64],
+        type=delivery.type,
+        event=event,
+        queue=queue_of(reply.participant, op),
+    )
+
+
+def _start(delivery: Delivery, start: wire.Start) -> StartItem:
+    trace = delivery.headers.get(wire.HEADER_TRACEPARENT)
+    saga_id = str(UUID(start.saga))
+    if start.key is not None and saga_id != wire.saga_id_of(start.name, start.key):
+        raise MalformedMessage(f"saga {saga_id} is not the id that its name and key give")
+    return StartItem(
+        saga_id=saga_id,
+        tag=delivery.tag,
+        body=delivery.body,
+        message_id=delivery.message_id[:64],
+        type=delivery.type,
+        start=start,
+        trace=trace[:64] if isinstance(trace, str) else "",
+        receipt=receipt_to(delivery),
+    )
+
+
+def _dead(delivery: Delivery, reason: str) -> DeadLetterItem:
+    return DeadLetterItem(
+        saga_id="",
+        tag=delivery.tag,
+        body=delivery.body,
+        message_id=delivery.message_id[:64],
+        type=delivery.type[:255],
+        queue=delivery.queue,
+        reason=reason[:REASON_CHARS_MAX],
+        receipt=receipt_to(delivery),
+    )
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    return int(1000 * min(max(seconds, 0.0), RETRY_AFTER_MAX_S))

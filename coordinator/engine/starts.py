@@ -1,0 +1,141 @@
+"""Starts: what becomes of each, before it meets the database's rows (S1, S2)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from amends.coordinator.catalog import Catalog
+from amends.coordinator.engine.contract import Verdict
+from amends.coordinator.engine.intake import StartItem
+from amends.coordinator.engine.rows import Birth
+from amends.coordinator.inputs import InputRules
+from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.json import Json, content_hash
+from amends.coordinator.saga.machine import begin
+from amends.coordinator.saga.state import Saga, Status
+from amends.outbox.wire import LABELS_MAX, NAME_CHARS_MAX
+
+KEY_CHARS_MAX: Final = 255
+INPUT_DEPTH_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a start cannot be accepted. `field` is the input field at fault."""
+
+    verdict: Verdict
+    reason: str
+    field: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embryo:
+    """A saga that may begin: its definition, its header before the first event, its birth."""
+
+    definition: Definition | None
+    saga: Saga
+    birth: Birth
+
+
+class Starts:
+    """Examines starts. One per coordinator; the decider's thread only."""
+
+    def __init__(self, catalog: Catalog, *, unknown_version_s: float) -> None:
+        self._catalog = catalog
+        self._unknown_version_ms = unknown_version_s * 1000
+        self._rules = InputRules()
+
+    def examine(self, connection: Connection, item: StartItem, now_ms: int) -> Embryo | Refusal:
+        """What this start would begin, or why it cannot."""
+        start = item.start
+        reason = _malformed(item)
+        if reason is not None:
+            return Refusal(Verdict.REJECTED, reason)
+        definition = self._catalog.find(connection, start.name, start.version)
+        if definition is None:
+            what = f"saga {start.name!r}" + (f" version {start.version}" if start.version is not None else "")
+            reason = f"{what} is not registered; register it with `amends apply module:saga`"
+            waited_ms = now_ms - start.sent_at
+            late = item.answer is None and waited_ms > self._unknown_version_ms
+            return Refusal(Verdict.REJECTED if late else Verdict.UNKNOWN_DEFINITION, reason)
+        value: Json = msgspec.json.decode(start.input)
+        problem = self._rules.problem(definition, value)
+        if problem is not None:
+            where = problem.field or "input"
+            return Refusal(
+                Verdict.REJECTED,
+                f"input does not fit {start.name!r}: {where}: {problem.message}",
+                problem.field,
+            )
+        saga = begin(definition, id=item.saga_id, input=value, labels=start.labels, now=now_ms)
+        if item.trace:
+            saga = dataclasses.replace(saga, trace=item.trace)
+        return Embryo(definition, saga, birth_of(item))
+
+
+def rejected(item: StartItem, refusal: Refusal, now_ms: int) -> Embryo:
+    """A start that could not be accepted, as the row that keeps it: told, counted, owning no key (S2)."""
+    start = item.start
+    try:
+        value: Json = msgspec.json.decode(start.input)
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    saga = Saga(
+        id=item.saga_id,
+        name=start.name[:NAME_CHARS_MAX].replace("\x00", ""),
+        version=start.version or 0,
+        status=Status.REJECTED,
+        input=value,
+        labels={},
+        started=now_ms,
+        clock=now_ms,
+        deadline=None,
+        cause=refusal.reason,
+    )
+    return Embryo(None, saga, dataclasses.replace(birth_of(item), key=None))
+
+
+def birth_of(item: StartItem) -> Birth:
+    """What the row of this start's saga keeps of it."""
+    try:
+        hash_ = content_hash(msgspec.json.decode(item.start.input))
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        hash_ = ""
+    return Birth(key=item.start.key, input_hash=hash_, start_message=item.message_id)
+
+
+def _malformed(item: StartItem) -> str | None:
+    start = item.start
+    if len(start.labels) > LABELS_MAX:
+        return f"labels: {len(start.labels)}, over the limit of {LABELS_MAX}"
+    for name, value in start.labels.items():
+        if len(name) > NAME_CHARS_MAX or len(value) > KEY_CHARS_MAX or "\x00" in name + value:
+            return f"labels/{name[:40]!r}: too long, or has a NUL character"
+    if start.key is not None and (not start.key or len(start.key) > KEY_CHARS_MAX or "\x00" in start.key):
+        return f"key: must have 1 to {KEY_CHARS_MAX} characters and no NUL"
+    try:
+        if _depth(msgspec.json.decode(start.input)) > INPUT_DEPTH_MAX:
+            return f"input: nested deeper than {INPUT_DEPTH_MAX}"
+    except (msgspec.DecodeError, RecursionError) as error:
+        return f"input: no JSON: {error}"
+    return None
+
+
+def _depth(value: Json) -> int:
+    depth, layer = 0, [value]
+    while layer:
+        depth += 1
+        if depth > INPUT_DEPTH_MAX:
+            break
+        layer = [
+            child
+            for one in layer
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
