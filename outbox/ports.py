@@ -22,6 +22,7 @@ class Fate(Enum):
     RETURNED: no queue is bound where it went (the broker acks it as well; it is not confirmed, O1).
     NACKED: the broker could not take it. UNROUTABLE: its exchange is missing; it broke the channel (O4).
     TOO_LARGE: over the broker's or the driver's limit; it broke the channel or was not sent.
+    UNKNOWN: no answer in time (30 s), while others may have had theirs; it may still be stored (O4).
     """
 
     CONFIRMED = "confirmed"
@@ -29,6 +30,7 @@ class Fate(Enum):
     NACKED = "nacked"
     UNROUTABLE = "unroutable"
     TOO_LARGE = "too_large"
+    UNKNOWN = "unknown"
 
 
 class Outgoing(NamedTuple):
@@ -130,6 +132,9 @@ class Topology:
     def __or__(self, other: Topology) -> Topology:
         return Topology(self.queues | other.queues, self.exchanges | other.exchanges)
 
+    def __sub__(self, other: Topology) -> Topology:
+        return Topology(self.queues - other.queues, self.exchanges - other.exchanges)
+
 
 class Broker(Protocol):
     """Where publishers and consumers come from. Thread-safe. Opening one does no I/O."""
@@ -144,7 +149,10 @@ class Broker(Protocol):
         """A new publisher, not connected yet."""
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
-        """A new consumer of these queues, not connected yet; it adds them to the topology."""
+        """A new consumer of these queues, not connected yet; it adds them to the topology.
+
+        Of each queue it has at most `prefetch` messages unacknowledged.
+        """
 
     def close(self) -> None:
         """Let go what the broker object itself holds."""

@@ -1,0 +1,209 @@
+"""Publishing to RabbitMQ with pipelined confirms."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import Any, Final
+
+import amqp
+
+from amends.outbox.drivers import amqp_frames as frames
+from amends.outbox.drivers.amqp_confirms import InFlight, Pending
+from amends.outbox.drivers.amqp_link import BROKEN, HEARTBEAT_CHECK_S, Limits, Link, describe
+from amends.outbox.drivers.amqp_topology import SharedTopology, declare
+from amends.outbox.drivers.amqp_wire import FLUSH_BYTES
+from amends.outbox.drivers.wakeup import Wakeup
+from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.ports import Fate, Outgoing, Settled, Topology
+
+_TOO_LARGE_CODES: Final = frozenset({311, 406})
+
+
+class AmqpPublisher:
+    """A `Publisher` with a connection and a channel of its own.
+
+    A message that breaks the channel takes with it all that is in flight. The publisher opens a new channel and
+    sends these again, one at a time, until one breaks it again: that is the culprit (O4), and only it is UNROUTABLE.
+    Then it goes on pipelined.
+    """
+
+    def __init__(self, connect: Callable[[int], Link], topology: SharedTopology, limits: Limits) -> None:
+        self._connect = connect
+        self._topology = topology
+        self._limits = limits
+        self._wakeup = Wakeup()
+        self._woken = False
+        self._link: Link | None = None
+        self._channel: Any = None
+        self._declared = Topology()
+        self._backlog: deque[Pending] = deque()
+        self._in_flight = InFlight()
+        self._suspects = 0  # how many of the next messages must travel alone
+        self._answers: list[Settled] = []
+        self._failure: BrokerUnavailable | None = None
+
+    @property
+    def pending(self) -> int:
+        return len(self._backlog) + len(self._in_flight)
+
+    def publish(self, outgoing: Sequence[Outgoing]) -> None:
+        try:
+            link = self._connected()
+            now = monotonic()
+            self._backlog.extend(Pending(token, message, now) for token, message in outgoing)
+            self._pump(link)
+            link.wire.flush()
+        except (BrokerUnavailable, *BROKEN) as error:
+            self._answers.clear()
+            raise self._lost(error) from error
+
+    def settled(self, timeout_s: float) -> list[Settled]:
+        deadline = monotonic() + timeout_s
+        try:
+            link = self._connected()
+            while True:
+                self._dispatch(link)
+                now = monotonic()
+                self._give_up(link, now)
+                self._pump(link)
+                link.wire.flush()
+                link.check_heartbeat(now)
+                if self._answers or self._woken or now >= deadline:
+                    break
+                link.wire.wait(min(deadline - now, HEARTBEAT_CHECK_S))
+                self._wakeup.clear()
+        except (BrokerUnavailable, *BROKEN) as error:
+            failure = self._lost(error)
+            if not self._answers:
+                raise failure from error
+            # First what is known for certain; the next call tells that the rest is not.
+            self._failure = failure
+        self._woken = False
+        answers, self._answers = self._answers, []
+        return answers
+
+    def wake(self) -> None:
+        self._woken = True
+        self._wakeup.set()
+
+    def close(self) -> None:
+        link = self._link
+        self._forget()
+        self._answers.clear()
+        self._failure = None
+        if link is not None:
+            link.close()
+        self._wakeup.close()
+
+    def _connected(self) -> Link:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        link = self._link
+        if link is None:
+            link = self._link = self._connect(self._wakeup.open())
+            link.on_confirm = self._on_confirm
+            link.on_return = self._on_return
+            self._declared = Topology()
+        topology = self._topology.all
+        if topology is not self._declared:
+            declare(link, topology - self._declared)
+            self._declared = topology
+        if self._channel is None:
+            self._open_channel(link)
+        return link
+
+    def _open_channel(self, link: Link) -> None:
+        self._channel = link.channel()
+        with link.answering():
+            self._channel.confirm_select()
+
+    def _pump(self, link: Link) -> None:
+        """Write what may be written now."""
+        channel = self._channel.channel_id
+        timestamp_s = int(time.time())
+        while self._backlog and link.blocked_since is None and not (self._suspects and self._in_flight):
+            pending = self._backlog.popleft()
+            size = len(pending.message.body)
+            try:
+                if size > self._limits.message_bytes_max:
+                    raise frames.Unsendable(
+                        f"{size:,} bytes; the driver sends {self._limits.message_bytes_max:,}"
+                    )
+                written = frames.publish_frames(channel, pending.message, timestamp_s, link.frame_bytes_max)
+            except frames.Unsendable as error:
+                self._answer(pending.settled(Fate.TOO_LARGE, monotonic(), str(error)))
+                continue
+            self._in_flight.add(pending)
+            link.wire.write(written)
+            link.count_sent()
+            if link.wire.unsent_bytes > FLUSH_BYTES:
+                self._dispatch(link)
+                channel = self._channel.channel_id
+
+    def _dispatch(self, link: Link) -> None:
+        try:
+            link.dispatch()
+        except amqp.ChannelError as error:
+            # The broker closes whole connections with these codes as well.
+            if not link.alive:
+                raise
+            self._channel_broke(link, error)
+
+    def _channel_broke(self, link: Link, error: amqp.ChannelError) -> None:
+        victims = self._in_flight.take_all()
+        link.forget_content(self._channel.channel_id)
+        if len(victims) == 1:
+            too_large = error.reply_code in _TOO_LARGE_CODES and "size" in describe(error)
+            fate = Fate.TOO_LARGE if too_large else Fate.UNROUTABLE
+            self._suspects = 0
+            self._answers.append(victims[0].settled(fate, monotonic(), describe(error)))
+        else:
+            self._backlog.extendleft(reversed(victims))
+            self._suspects = len(victims)
+        # py-amqp has opened the broken channel anew, without confirms: leave it.
+        with link.answering():
+            self._channel.close()
+        self._open_channel(link)
+
+    def _give_up(self, link: Link, now: float) -> None:
+        if (
+            link.blocked_since is not None
+            and self.pending
+            and now - link.blocked_since > self._limits.blocked_s
+        ):
+            raise BrokerUnavailable("the broker blocks its publishers: it is short of memory or disk space")
+        for answer in self._in_flight.give_up(now - self._limits.confirm_s, now):
+            self._answer(answer)
+
+    def _on_confirm(self, tag: int, multiple: bool, positive: bool) -> None:
+        fate = Fate.CONFIRMED if positive else Fate.NACKED
+        for answer in self._in_flight.answer(tag, multiple, fate, monotonic()):
+            self._answer(answer)
+
+    def _on_return(self, method: bytes, properties: frames.Properties, _body: bytes) -> None:
+        reason, exchange, routing_key = frames.read_return(method)
+        self._in_flight.mark_returned(properties.message_id, exchange, routing_key, reason)
+
+    def _answer(self, answer: Settled) -> None:
+        self._answers.append(answer)
+        if self._suspects:
+            self._suspects -= 1
+
+    def _lost(self, error: BaseException) -> BrokerUnavailable:
+        link = self._link
+        self._forget()
+        if link is not None:
+            link.abandon()
+        if isinstance(error, BrokerUnavailable):
+            return error
+        return BrokerUnavailable(f"the connection to the broker broke: {describe(error)}")
+
+    def _forget(self) -> None:
+        self._link = self._channel = None
+        self._backlog.clear()
+        self._in_flight.take_all()
+        self._suspects = 0
