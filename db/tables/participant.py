@@ -32,6 +32,9 @@ owner = owner_table("amends_owner", metadata)
 #            (none) --external call under way--> calling (leased) --> done | refused
 #   undo:    (none) --> done | nothing | never (closing fence)
 #   confirm: (none) --> done | never (closing fence)
+#
+# While its handler runs, a row that nobody else sees yet says `calling`. If it is ever seen so without a lease,
+# the handler ended our transaction behind our back, and what it did is in doubt (B4).
 barrier = Table(
     "amends_barrier",
     metadata,
@@ -52,12 +55,11 @@ barrier = Table(
     CheckConstraint("op IN ('do', 'undo', 'confirm')", name="ck_amends_barrier_op"),
     CheckConstraint(
         "(op = 'do' AND outcome IN ('done', 'refused', 'never', 'calling'))"
-        " OR (op = 'undo' AND outcome IN ('done', 'nothing', 'never'))"
-        " OR (op = 'confirm' AND outcome IN ('done', 'never'))",
+        " OR (op = 'undo' AND outcome IN ('done', 'nothing', 'never', 'calling'))"
+        " OR (op = 'confirm' AND outcome IN ('done', 'never', 'calling'))",
         name="ck_amends_barrier_outcome",
     ),
     CheckConstraint("certain OR outcome IN ('refused', 'nothing', 'done')", name="ck_amends_barrier_certain"),
     CheckConstraint("(lease_token IS NULL) = (leased_until IS NULL)", name="ck_amends_barrier_lease"),
     Index("ix_amends_barrier_at", "at"),
 )
-
