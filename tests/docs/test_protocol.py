@@ -1,0 +1,100 @@
+"""docs/protocol.md is what other languages build on: its examples and tables are held against the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pytest
+
+from amends.outbox import limits, ports, wire
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
+TEXT: Final = PAGE.read_text("utf-8")
+EXAMPLES: Final = re.findall(r"^```json (\S+)\n(.*?)^```$", TEXT, re.M | re.S)
+STRUCTS: Final = {
+    wire.COMMAND: wire.Command,
+    wire.REPLY: wire.Reply,
+    wire.START: wire.Start,
+    wire.RECEIPT: wire.Receipt,
+}
+
+
+@pytest.mark.parametrize(("type_", "example"), EXAMPLES)
+def test_every_example_can_be_decoded_and_has_no_field_the_wire_does_not_know(type_, example):
+    body = wire.decode(type_, example.encode())
+
+    known = {field.encode_name for field in msgspec.structs.fields(STRUCTS[type_])}
+    assert json.loads(example).keys() <= known
+    assert wire.decode(type_, wire.encode(body)) == body
+
+
+def test_every_message_type_has_an_example():
+    assert {type_ for type_, _ in EXAMPLES} == STRUCTS.keys()
+
+
+def test_every_outcome_and_every_op_is_shown_in_an_example():
+    bodies = [wire.decode(type_, example.encode()) for type_, example in EXAMPLES]
+
+    outcomes = {body.outcome for body in bodies if isinstance(body, wire.Reply)}
+    ops = {body.op for body in bodies if isinstance(body, wire.Command)}
+    assert outcomes == set(wire.Outcome)
+    assert ops == set(wire.Op)
+
+
+def test_the_examples_of_one_saga_have_the_id_that_its_name_and_key_give():
+    starts = [wire.decode(type_, example.encode()) for type_, example in EXAMPLES if type_ == wire.START]
+
+    for start in starts:
+        assert isinstance(start, wire.Start)
+        assert start.key is not None
+        assert start.saga == wire.saga_id_of(start.name, start.key)
+    assert str(wire.SAGA_IDS) in TEXT
+
+
+@pytest.mark.parametrize(
+    ("heading", "struct"),
+    [
+        ("Commands", wire.Command),
+        ("Replies", wire.Reply),
+        ("Starts and receipts", wire.Start),
+        ("Starts and receipts", wire.Receipt),
+    ],
+)
+def test_the_table_of_a_message_lists_every_field_of_it(heading, struct):
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    first_cells = re.findall(r"^\| (.+?) \|", section, re.M)
+    listed = {name for cell in first_cells for name in re.findall(r"`(\w+)`", cell)}
+
+    assert {field.encode_name for field in msgspec.structs.fields(struct)} <= listed
+
+
+def test_queues_and_headers_have_the_names_the_code_gives_them():
+    names = [
+        ports.command_queue("<prefix>", "<participant>", undo=False),
+        ports.command_queue("<prefix>", "<participant>", undo=True),
+        ports.coordinator_queue("<prefix>"),
+        ports.receipts_queue("<prefix>", "<service>"),
+        ports.dead_letter_queue("<prefix>"),
+        ports.events_exchange("<prefix>"),
+        wire.HEADER_ROW,
+        wire.HEADER_RECEIPT_TO,
+        wire.HEADER_TRACEPARENT,
+    ]
+
+    assert [name for name in names if f"`{name}`" not in TEXT] == []
+
+
+def test_the_limits_are_those_of_the_code():
+    section = TEXT.split("\n## Limits\n")[1].split("\n## ")[0]
+
+    assert f"{limits.BODY_BYTES_MAX:,} bytes" in section
+    assert f"| headers, together | {limits.HEADERS_BYTES_MAX // 1024} KiB |" in section
+    assert f"| `path` | {wire.PATH_CHARS_MAX} characters |" in section
+    assert f"| names: saga, participant, command, label | {wire.NAME_CHARS_MAX} characters |" in section
+    assert f"| `key`, label value | {wire.KEY_CHARS_MAX} characters |" in section
+    assert f"| labels | {wire.LABELS_MAX} |" in section
+    assert f"| `message_id` | {limits.MESSAGE_ID_BYTES_MAX} bytes |" in section
