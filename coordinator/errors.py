@@ -5,7 +5,7 @@ CoordinatorError
 +-- UnknownDefinition    no such saga, or no such version of it, is registered
 +-- UnknownSaga          no saga has this id
 +-- NotAccepting         this coordinator takes no new work now (stopping or full); try another replica
-+-- InvalidSetting       a setting is missing or wrong; names the variable and what it may be
++-- CannotListen         the HTTP door's address cannot be had; choose another
 +-- Unreachable          (commands) no coordinator answers where AMENDS_URL points
 +-- Declined             (commands) the coordinator answered with an error
 """
@@ -61,12 +61,13 @@ class NotAccepting(CoordinatorError):
     """This coordinator takes no new work now: it is stopping, or full. Nothing was stored."""
 
 
-class InvalidSetting(CoordinatorError):
-    """A setting is missing or wrong. The message never repeats a secret's value."""
+class CannotListen(CoordinatorError):
+    """The HTTP door's address cannot be had."""
 
-    def __init__(self, variable: str, problem: str) -> None:
-        super().__init__(f"{variable}: {problem}")
-        self.variable = variable
+    def __init__(self, host: str, port: int, why: str) -> None:
+        super().__init__(
+            f"cannot listen on {host} port {port}: {why}; choose another with AMENDS_HTTP_HOST and AMENDS_HTTP_PORT"
+        )
 
 
 class Unreachable(CoordinatorError):

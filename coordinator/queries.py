@@ -15,7 +15,6 @@ from sqlalchemy import Connection, Engine
 
 from amends.coordinator.errors import UnknownDefinition
 from amends.coordinator.records import (
-    AuditRow,
     DefinitionRow,
     Detail,
     Header,
@@ -60,12 +59,6 @@ LOG = """
     SELECT seq, at_ms, event FROM amends.saga_log WHERE saga_id = %(id)s::uuid ORDER BY seq LIMIT %(rows_max)s
 """
 
-# What operators did to a saga.
-AUDIT = """
-    SELECT at, actor, act, path, reason, details FROM amends.audit
-    WHERE saga_id = %(id)s::uuid ORDER BY id LIMIT %(rows_max)s
-"""
-
 # Which of these sagas have ended.
 ENDED = "SELECT id::text FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) AND ended_at IS NOT NULL"
 
@@ -100,15 +93,14 @@ def find_saga(database: Engine, saga_id: UUID, *, steps_max: int) -> Detail | Pr
 
 
 def history(database: Engine, saga_id: UUID, *, rows_max: int) -> History | Pruned | None:
-    """A saga with up to `rows_max` of its steps, of its log and of its audit each."""
+    """A saga with up to `rows_max` of its steps and as many of its log's entries."""
     with _reading(database) as connection:
         found = _find(connection, saga_id, rows_max)
         if not isinstance(found, Detail):
             return found
         wanted = {"id": str(saga_id), "rows_max": rows_max}
         log = [LogRow(*row) for row in connection.exec_driver_sql(LOG, wanted).all()]
-        audit = [AuditRow(*row) for row in connection.exec_driver_sql(AUDIT, wanted).all()]
-        return History(found, log, audit)
+        return History(found, log)
 
 
 def ended_among(database: Engine, ids: Collection[str]) -> set[str]:

@@ -79,24 +79,11 @@ class LogRow:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditRow:
-    """One act of an operator."""
-
-    at: datetime
-    actor: str
-    act: str
-    path: str | None
-    reason: str
-    details: Json
-
-
-@dataclass(frozen=True, slots=True)
 class History:
     """All that is kept of a saga's course, oldest first."""
 
     detail: Detail
     log: Sequence[LogRow]
-    audit: Sequence[AuditRow]
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,8 @@ def open_engine(
         return create_engine(
             target,
             isolation_level="READ COMMITTED",
+            # Errors end up in logs, and parameters are payloads.
+            hide_parameters=True,
             pool_size=pool_max,
             max_overflow=0,
             pool_timeout=30,

@@ -7,7 +7,6 @@ the part of the request at fault, or is null. Neither payloads nor secrets are e
 from __future__ import annotations
 
 import logging
-from concurrent.futures import CancelledError
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -65,7 +64,6 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(StoreUnavailable, _store_unavailable)
     app.add_exception_handler(NotAccepting, _not_accepting)
-    app.add_exception_handler(CancelledError, _not_accepting)
     app.add_exception_handler(UnknownSaga, _unknown_saga)
     app.add_exception_handler(UnknownDefinition, _unknown_definition)
     app.add_exception_handler(VersionConflict, _version_conflict)

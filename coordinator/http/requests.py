@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from amends.coordinator.saga.durations import DAY, milliseconds
 from amends.outbox.wire import KEY_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX, PATH_CHARS_MAX
 
 REASON_CHARS_MAX: Final = 1_000
@@ -16,26 +16,23 @@ IDS_MAX: Final = 1_000
 VERSION_MAX: Final = 2**31 - 1
 ROW_ID_MAX: Final = 2**63 - 1
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d)")
-DURATION_MAX_S: Final = 366 * 86_400.0
+DURATION_MAX_MS: Final = 366 * DAY
 
 
-def seconds_of(text: str) -> float:
-    """Seconds of `200ms`, `30s`, `15m`, `24h` or `7d`. Raises: ValueError, which says the form."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
+def duration_of(text: str) -> int:
+    """Milliseconds of `30s`, `15m`, `24h` or `7d`. Raises: ValueError, which says the form."""
+    length = milliseconds(text)
+    if length is None:
         raise ValueError("must be a duration such as 30s, 15m, 24h or 7d")
-    seconds = float(match[1]) * _UNITS[match[2]]
-    if not 0 < seconds <= DURATION_MAX_S:
+    if not 0 < length <= DURATION_MAX_MS:
         raise ValueError("must be more than nothing and at most 366d")
-    return seconds
+    return length
 
 
 def moment_of(text: str, now: datetime) -> datetime:
     """The moment a time in ISO 8601 names, or that was a duration ago. Raises: ValueError, which says the form."""
-    if _DURATION.fullmatch(text):
-        return now - timedelta(seconds=seconds_of(text))
+    if milliseconds(text) is not None:
+        return now - timedelta(milliseconds=duration_of(text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -52,7 +49,7 @@ def _printable(text: str) -> str:
 
 
 def _duration(text: str) -> str:
-    seconds_of(text)
+    duration_of(text)
     return text
 
 

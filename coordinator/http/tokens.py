@@ -18,7 +18,7 @@ from enum import IntEnum
 from hashlib import sha256
 from typing import Final
 
-from amends.coordinator.errors import InvalidSetting
+from amends.db.errors import InvalidSetting
 
 VARIABLE: Final = "AMENDS_TOKENS"
 FORM: Final = "name:role:secret,name2:role2:secret2"
@@ -84,7 +84,7 @@ class Tokens:
                     VARIABLE, f"entry {place}: the name {name!r} is taken; the audit tells by it"
                 )
         if len({token.digest for token in tokens}) < len(tokens):
-            raise InvalidSetting(VARIABLE, "two entries have the same secret; give each its own")
+            raise InvalidSetting(VARIABLE, "has two entries with the same secret; give each its own")
         return cls(tuple(tokens))
 
     def __len__(self) -> int:

@@ -147,9 +147,10 @@ class ParkedView(BaseModel):
     id: int
     message_id: str
     type: str
+    exchange: str
     routing_key: str
-    correlation_id: str | None
     created_at: datetime
+    parked_at: datetime
     attempts: int
     error: str
 
@@ -182,10 +183,9 @@ class ReadyView(BaseModel):
 
     status: str
     database: str
-    schema_: str
     broker: str
 
 
-def moment(ms: int | None) -> datetime | None:
+def moment(ms: int) -> datetime:
     """A time in milliseconds since 1970, as people read it."""
-    return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,227 @@
+"""Sagas over HTTP: start, look, wait, list, and the operator's acts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final
+from uuid import UUID, uuid4
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+
+from amends.coordinator import queries
+from amends.coordinator.engine.contract import ActVerdict, StartAnswer, Verdict
+from amends.coordinator.errors import UnknownSaga
+from amends.coordinator.http.access import Operator, Reader, Starter
+from amends.coordinator.http.answers import Refusal
+from amends.coordinator.http.door import Door
+from amends.coordinator.http.requests import (
+    ActBody,
+    RetryBody,
+    SkipBody,
+    StartBody,
+    duration_of,
+    moment_of,
+)
+from amends.coordinator.http.showing import shown_line, shown_saga, shown_timeline
+from amends.coordinator.http.views import ActView, SagaPage, SagaView, StartedView, TimelineView
+from amends.coordinator.records import Detail, Position, Pruned, SagaFilter
+from amends.coordinator.saga.events import Act, Compensate, Retry, Skip
+from amends.coordinator.saga.state import Status
+from amends.outbox.wire import Start, saga_id_of
+
+router = APIRouter(prefix="/sagas", tags=["sagas"])
+
+WAIT_S_MAX: Final = 60
+PAGE_MAX: Final = 200
+STEPS_MAX: Final = 1_000
+TIMELINE_MAX: Final = 5_000
+
+
+@router.post("", status_code=201, responses={200: {"model": StartedView, "description": "It stood already."}})
+async def start_saga(body: StartBody, response: Response, door: Door, caller: Starter) -> StartedView:
+    """Start a saga. With a key, repeating it is safe: 201 the first time, 200 after."""
+    start = Start(
+        saga=saga_id_of(body.name, body.key) if body.key is not None else str(uuid4()),
+        name=body.name,
+        input=msgspec.Raw(msgspec.json.encode(body.input)),
+        version=body.version,
+        key=body.key,
+        labels=dict(body.labels),
+        sent_at=time.time_ns() // 1_000_000,
+    )
+    answer = await door.answer(door.engine.submit_start(start, actor=caller.name))
+    if answer.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
+        raise _start_refused(body, answer)
+    created = answer.verdict is Verdict.ACCEPTED
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/sagas/{answer.saga_id}"
+    return StartedView(id=answer.saga_id, status=answer.status or Status.RUNNING.value, created=created)
+
+
+@router.get("")
+async def list_sagas(
+    door: Door,
+    _: Reader,
+    status: Annotated[list[Status] | None, Query(description="One or more.")] = None,
+    name: Annotated[str | None, Query(max_length=120)] = None,
+    key: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
+    label: Annotated[list[str] | None, Query(description="`name=value`; all of them.", max_length=20)] = None,
+    older: Annotated[str | None, Query(description="Started before: `1h` ago, or a time.")] = None,
+    newer: Annotated[str | None, Query(description="Started after: `1h` ago, or a time.")] = None,
+    cursor: Annotated[str | None, Query(description="`next` of the page before.", max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 50,
+) -> SagaPage:
+    """Sagas, newest first."""
+    wanted = SagaFilter(
+        statuses=[one.value for one in status or ()],
+        name=_text("name", name),
+        key=_text("key", key),
+        labels=_labels(label or ()),
+        before=_moment("older", older),
+        after=_moment("newer", newer),
+    )
+    # One more than asked for tells whether there is a next page.
+    rows = await door.reading.run(queries.page_of_sagas, wanted, _position(cursor), limit + 1)
+    more = len(rows) > limit
+    shown = rows[:limit]
+    following = _cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None
+    return SagaPage(sagas=[shown_line(row) for row in shown], next=following)
+
+
+@router.get("/{saga_id}")
+async def get_saga(
+    saga_id: UUID,
+    door: Door,
+    _: Reader,
+    wait: Annotated[float, Query(ge=0, le=WAIT_S_MAX, description="Seconds to wait for its end.")] = 0,
+    payloads: Annotated[bool, Query(description="With its input and its steps' results.")] = False,
+) -> SagaView:
+    """One saga. With `wait` the answer comes when it has ended, or after so many seconds as it is then."""
+    if wait:
+        await door.waiting.until_ended(str(saga_id), wait)
+    found = await door.reading.run(queries.find_saga, saga_id, steps_max=STEPS_MAX)
+    return shown_saga(_there(saga_id, found), payloads=payloads)
+
+
+@router.get("/{saga_id}/timeline")
+async def get_timeline(saga_id: UUID, door: Door, _: Reader) -> TimelineView:
+    """What happened to a saga, line by line, and what it waits for now."""
+    found = await door.reading.run(queries.history, saga_id, rows_max=TIMELINE_MAX)
+    if found is None or isinstance(found, Pruned):
+        raise _not_there(saga_id, found)
+    catalog = door.engine.catalog
+    # The catalog may ask the database, and a long log takes a while to replay: not on the event loop.
+    return await door.reading.run(lambda _: shown_timeline(found, catalog, rows_max=TIMELINE_MAX))
+
+
+@router.post("/{saga_id}/retry")
+async def retry_saga(saga_id: UUID, body: RetryBody, door: Door, caller: Operator) -> ActView:
+    """Make everything outstanding due again; stuck steps in a new round."""
+    deadline = None
+    if body.deadline is not None:
+        deadline = time.time_ns() // 1_000_000 + duration_of(body.deadline)
+    act = Retry(actor=caller.name, reason=body.reason, path=body.path, deadline=deadline)
+    return await _act(door, saga_id, act)
+
+
+@router.post("/{saga_id}/skip")
+async def skip_step(saga_id: UUID, body: SkipBody, door: Door, caller: Operator) -> ActView:
+    """Do without a stuck step, once a closing fence has told what became of it."""
+    return await _act(door, saga_id, Skip(actor=caller.name, reason=body.reason, path=body.path))
+
+
+@router.post("/{saga_id}/compensate")
+async def compensate_saga(saga_id: UUID, body: ActBody, door: Door, caller: Operator) -> ActView:
+    """Turn back now."""
+    return await _act(door, saga_id, Compensate(actor=caller.name, reason=body.reason))
+
+
+async def _act(door: Door, saga_id: UUID, act: Act) -> ActView:
+    answer = await door.answer(door.engine.submit_act(str(saga_id), act))
+    match answer.verdict:
+        case ActVerdict.APPLIED:
+            return ActView(id=answer.saga_id, status=answer.status)
+        case ActVerdict.REFUSED:
+            raise Refusal(409, "act_refused", answer.reason)
+        case ActVerdict.UNKNOWN_SAGA:
+            raise UnknownSaga(str(saga_id))
+
+
+def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
+    match answer.verdict:
+        case Verdict.CONFLICT:
+            message = (
+                f"key {body.key!r} of saga {body.name!r} belongs to a start with other input ({answer.saga_id}), "
+                f"which is as it was; use another key, or send the same input"
+            )
+            return Refusal(409, "key_conflict", message, "key")
+        case Verdict.SPENT:
+            message = (
+                f"key {body.key!r} of {body.name!r} belonged to a saga that ended and was pruned; use another"
+            )
+            return Refusal(409, "key_spent", message, "key")
+        case Verdict.UNKNOWN_DEFINITION:
+            field = "name" if body.version is None else "version"
+            return Refusal(409, "unknown_definition", answer.reason, field)
+        case _:
+            return Refusal(422, "invalid_input", answer.reason, answer.field or "input")
+
+
+def _there(saga_id: UUID, found: Detail | Pruned | None) -> Detail:
+    if isinstance(found, Detail):
+        return found
+    raise _not_there(saga_id, found)
+
+
+def _not_there(saga_id: UUID, found: Pruned | None) -> Exception:
+    if found is None:
+        return UnknownSaga(str(saga_id))
+    at = found.at.astimezone(UTC).isoformat(timespec="seconds")
+    return Refusal(410, "pruned_saga", f"saga {saga_id} ended and was pruned at {at}", "saga_id")
+
+
+def _labels(pairs: Sequence[str]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise Refusal(422, "invalid_request", "label: must be name=value", "label")
+        labels[name] = value
+    return {_text("label", name) or "": _text("label", value) or "" for name, value in labels.items()}
+
+
+def _text(field: str, text: str | None) -> str | None:
+    if text is not None and "\x00" in text:
+        raise Refusal(422, "invalid_request", f"{field}: must not contain NUL characters", field)
+    return text
+
+
+def _moment(field: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return moment_of(text, datetime.now(UTC))
+    except (ValueError, OverflowError) as error:
+        raise Refusal(422, "invalid_request", f"{field}: {error}", field) from None
+
+
+def _cursor(position: Position) -> str:
+    text = json.dumps([position.created_at.astimezone(UTC).isoformat(), position.id])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _position(cursor: str | None) -> Position | None:
+    if cursor is None:
+        return None
+    try:
+        at, saga_id = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        return Position(datetime.fromisoformat(at), str(UUID(saga_id)))
+    except (binascii.Error, ValueError, TypeError, AttributeError):
+        message = "cursor: must be the `next` of a page of this list"
+        raise Refusal(422, "invalid_request", message, "cursor") from None

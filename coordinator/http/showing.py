@@ -1,0 +1,123 @@
+"""From what is stored to what is shown."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from amends.coordinator import timeline
+from amends.coordinator.catalog import Catalog
+from amends.coordinator.engine.journal import decode_event
+from amends.coordinator.explain import saga_waits_for, waits_for
+from amends.coordinator.http.views import (
+    EntryView,
+    SagaLine,
+    SagaView,
+    StepView,
+    StuckView,
+    TimelineView,
+    moment,
+)
+from amends.coordinator.records import Detail, Header, History, StepRow
+from amends.coordinator.saga.state import Saga, Status
+
+
+def shown_line(header: Header) -> SagaLine:
+    """One saga, as lists show it."""
+    return SagaLine(
+        id=header.id,
+        name=header.name,
+        version=header.version,
+        status=header.status,
+        key=header.key,
+        labels=dict(header.labels),
+        started_at=moment(header.started_ms),
+        ended_at=header.ended_at,
+        deadline_at=_maybe(header.deadline_ms),
+        error=header.error,
+        stuck=[StuckView(path=one["path"], reason=one["reason"]) for one in header.stuck_steps or ()],
+    )
+
+
+def shown_saga(detail: Detail, *, payloads: bool) -> SagaView:
+    """One saga in full; its input and results only with `payloads`."""
+    return SagaView(
+        **shown_line(detail.header).model_dump(),
+        input_hash=detail.header.input_hash,
+        overrides=list(detail.overrides),
+        steps=[_step(step, payloads=payloads) for step in detail.steps],
+        waits_for=saga_waits_for(detail),
+        input=json.loads(detail.input) if payloads else None,
+    )
+
+
+def shown_timeline(history: History, catalog: Catalog, *, rows_max: int) -> TimelineView:
+    """A saga's course; only what the log itself says, where its definition is gone or it is of another release."""
+    header = history.detail.header
+    log = [(row.at_ms, decode_event(dict(row.event))) for row in history.log]
+    definition = catalog.get(header.name, header.version) if log else None
+    if definition is not None:
+        first = timeline.beginning(definition, _begun(history.detail))
+        course = list(timeline.replay(definition, first, log))
+    else:
+        course = [timeline.Happened(at, event) for at, event in log]
+    return TimelineView(
+        id=header.id,
+        name=header.name,
+        version=header.version,
+        status=header.status,
+        entries=[_entry(entry) for entry in timeline.entries(course)],
+        waits_for=saga_waits_for(history.detail),
+        truncated=len(log) >= rows_max,
+    )
+
+
+def _begun(detail: Detail) -> Saga:
+    """What of the saga was so from its beginning."""
+    header = detail.header
+    return Saga(
+        id=header.id,
+        name=header.name,
+        version=header.version,
+        status=Status.RUNNING,
+        input=json.loads(detail.input),
+        labels=header.labels,
+        started=header.started_ms,
+        clock=header.started_ms,
+        deadline=header.deadline_ms,
+    )
+
+
+def _step(step: StepRow, *, payloads: bool) -> StepView:
+    return StepView(
+        path=step.path,
+        participant=step.queue.rpartition(".")[0],
+        op=step.op,
+        phase=step.phase,
+        did=step.did,
+        round=step.round,
+        attempt=step.attempt,
+        due_at=_maybe(step.due_ms),
+        error=step.error,
+        override=step.override,
+        waits_for=waits_for(step),
+        result=json.loads(step.result) if payloads and step.result is not None else None,
+    )
+
+
+def _entry(entry: timeline.Entry) -> EntryView:
+    return EntryView(
+        at=moment(entry.at),
+        what=entry.what,
+        path=entry.path,
+        op=entry.op,
+        attempt=entry.attempt,
+        duration=entry.duration / 1000 if entry.duration is not None else None,
+        outcome=entry.outcome,
+        error=entry.error,
+        actor=entry.actor,
+    )
+
+
+def _maybe(ms: int | None) -> datetime | None:
+    return None if ms is None else moment(ms)

@@ -1,0 +1,160 @@
+"""A saga's course as lines a person can read: when, what, which step, how long, what came of it.
+
+The log says what happened to the saga; what it did about it (sends, ends) is not stored, but follows: the log is
+replayed through the machine. Where the machine that wrote the log is not this one, or the definition is gone, the
+lines tell only what the log itself says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.effects import AttemptClosed, Effect, StepStuck
+from amends.coordinator.saga.effects import Send as Sent
+from amends.coordinator.saga.events import (
+    Admitted,
+    Compensate,
+    DeadlineReached,
+    Event,
+    InternalError,
+    Replied,
+    Retry,
+    Skip,
+    Started,
+    TimerFired,
+    Unsendable,
+)
+from amends.coordinator.saga.machine import advance, begin
+from amends.coordinator.saga.state import Saga, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line. Times and durations are milliseconds; `duration` is since the command was sent."""
+
+    at: int
+    what: str
+    path: str | None = None
+    op: str | None = None
+    attempt: int | None = None
+    duration: int | None = None
+    outcome: str | None = None
+    error: str | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One event of the log, with what the machine made of it: empty and None if it was not replayed."""
+
+    at: int
+    event: Event
+    effects: Sequence[Effect] = ()
+    before: Saga | None = None
+    after: Saga | None = None
+
+
+def replay(definition: Definition, first: Saga, log: Sequence[tuple[int, Event]]) -> Iterator[Happened]:
+    """Run a log of (time, event) through the machine from a saga that has just begun."""
+    saga = first
+    for at, event in log:
+        before = saga
+        saga, effects = advance(definition, before, event, at)
+        yield Happened(at, event, effects, before, saga)
+
+
+def beginning(definition: Definition, saga: Saga) -> Saga:
+    """The saga as it was before its first event."""
+    return begin(definition, id=saga.id, input=saga.input, labels=saga.labels, now=saga.started)
+
+
+def entries(course: Sequence[Happened]) -> list[Entry]:
+    """The lines of a course, oldest first; a command without an answer yet is a line `sent` of its own."""
+    telling = _Telling()
+    for happened in course:
+        telling.tell(happened)
+    return sorted([*telling.lines, *telling.unanswered.values()], key=lambda entry: entry.at)
+
+
+@dataclass(slots=True)
+class _Telling:
+    """The lines so far, and the commands that were sent and not answered, by path and attempt."""
+
+    lines: list[Entry] = field(default_factory=list)
+    unanswered: dict[tuple[str, int], Entry] = field(default_factory=dict)
+
+    def tell(self, happened: Happened) -> None:
+        self.lines.extend(self._event(happened.at, happened.event))
+        for effect in happened.effects:
+            match effect:
+                case Sent(path=path, op=op, attempt=attempt):
+                    line = Entry(at=happened.at, what="sent", path=path, op=op.value, attempt=attempt)
+                    self.unanswered[path, attempt] = line
+                case AttemptClosed(path=path, op=op, outcome="timeout") if isinstance(
+                    happened.event, TimerFired
+                ):
+                    attempt = happened.event.attempt
+                    self.lines.append(self._answer(happened.at, path, op.value, attempt, "timeout", None))
+                case StepStuck(path=path, reason=reason):
+                    self.lines.append(Entry(at=happened.at, what="stuck", path=path, error=reason))
+                case _:
+                    pass  # An end shows as the change of status.
+        if happened.before is not None and happened.after is not None:
+            self._status(happened.at, happened.before, happened.after)
+
+    def _status(self, at: int, before: Saga, after: Saga) -> None:
+        if after.status is before.status:
+            return
+        turned_back = after.status is Status.COMPENSATING
+        self.lines.append(
+            Entry(
+                at=at,
+                what="saga",
+                outcome=after.status.value,
+                error=after.cause if turned_back and after.cause else None,
+                duration=at - after.started if after.status.ended else None,
+            )
+        )
+
+    def _answer(self, at: int, path: str, op: str, attempt: int, outcome: str, error: str | None) -> Entry:
+        sent = self.unanswered.pop((path, attempt), None)
+        return Entry(
+            at=at,
+            what="step",
+            path=path,
+            op=op,
+            attempt=attempt,
+            duration=at - sent.at if sent is not None else None,
+            outcome=outcome,
+            error=error,
+        )
+
+    def _event(self, at: int, event: Event) -> Iterator[Entry]:
+        match event:
+            case Started():
+                yield Entry(at=at, what="saga", outcome="started")
+            case Replied():
+                error = event.reason or None
+                if event.outcome.value == "refused" and not event.certain:
+                    error = f"{event.reason} (in doubt: an earlier external call may have happened)"
+                yield self._answer(at, event.path, event.op.value, event.attempt, event.outcome.value, error)
+            case DeadlineReached():
+                yield Entry(at=at, what="deadline", outcome="reached")
+            case Unsendable():
+                yield Entry(
+                    at=at, what="unsendable", path=event.path, attempt=event.attempt, error=event.reason
+                )
+            case InternalError():
+                yield Entry(at=at, what="internal error", error=event.reason)
+            case Retry() | Skip():
+                what = type(event).__name__.lower()
+                yield Entry(at=at, what=what, path=event.path, error=event.reason, actor=event.actor)
+            case Compensate():
+                yield Entry(at=at, what="compensate", error=event.reason, actor=event.actor)
+            case TimerFired() | Admitted():
+                return  # What followed tells more: a timeout, a send.
+            case _:
+                assert_never(event)
