@@ -7,9 +7,11 @@ One contract suite (`tests/outbox/test_driver_contract.py`) holds both to these 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from amends.outbox.message import Message
 
@@ -22,7 +24,6 @@ class Fate(Enum):
     RETURNED: no queue is bound where it went (the broker acks it as well; it is not confirmed, O1).
     NACKED: the broker could not take it. UNROUTABLE: its exchange is missing; it broke the channel (O4).
     TOO_LARGE: over the broker's or the driver's limit; it broke the channel or was not sent.
-    UNKNOWN: no answer in time (30 s), while others may have had theirs; it may still be stored (O4).
     """
 
     CONFIRMED = "confirmed"
@@ -30,7 +31,6 @@ class Fate(Enum):
     NACKED = "nacked"
     UNROUTABLE = "unroutable"
     TOO_LARGE = "too_large"
-    UNKNOWN = "unknown"
 
 
 class Outgoing(NamedTuple):
@@ -76,8 +76,7 @@ class Publisher(Protocol):
         """Give up the connection; pending messages are forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True):
     """One message from a queue. `tag` is the consumer's handle, never reused by it, also not after a reconnect."""
 
     tag: int
@@ -89,7 +88,7 @@ class Delivery:
     reply_to: str = ""
     content_type: str = ""
     content_encoding: str = ""
-    headers: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, object] = {}
     redelivered: bool = False
     delivery_count: int = 0  # how often the queue has delivered it before, as far as the broker tells
     size_bytes: int = 0

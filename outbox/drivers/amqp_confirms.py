@@ -37,6 +37,11 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._by_tag)
 
+    @property
+    def awaits_newest(self) -> bool:
+        """Whether the message published last is unanswered."""
+        return self._last in self._by_tag
+
     def add(self, pending: Pending) -> None:
         """The next message published on the channel."""
         self._last += 1
@@ -68,18 +73,6 @@ class InFlight:
             ):
                 self._returned[tag] = reason
 
-    def give_up(self, published_before: float, now: float) -> list[Settled]:
-        """What has waited since before that moment: its fate is unknown, and a later answer means nothing."""
-        given_up = []
-        while (tag := self._oldest()) is not None:
-            pending = self._by_tag[tag]
-            if pending.published_at > published_before:
-                break
-            del self._by_tag[tag]
-            self._returned.pop(tag, None)
-            given_up.append(pending.settled(Fate.UNKNOWN, now, "the broker did not answer in time"))
-        return given_up
-
     def take_all(self) -> list[Pending]:
         """The channel broke: all that was in flight, in order. Tags start at 1 again."""
         pending = list(self._by_tag.values())
@@ -93,10 +86,3 @@ class InFlight:
         if reason is None:
             return pending.settled(fate, now, "" if fate is Fate.CONFIRMED else "the broker refused it")
         return pending.settled(Fate.RETURNED, now, reason)
-
-    def _oldest(self) -> int | None:
-        if not self._by_tag:
-            return None
-        while self._lowest not in self._by_tag:
-            self._lowest += 1
-        return self._lowest

@@ -42,7 +42,7 @@ class Limits:
     answer_s: float = 10.0  # for the broker to answer a declaration
     write_s: float = 5.0  # for the broker to take any byte
     heartbeat_s: float = 20.0
-    confirm_s: float = 30.0  # then a message's fate is UNKNOWN
+    alone_s: float = 5.0  # for the answer to a message that is sent alone, then the next one is sent
     blocked_s: float = 10.0  # then a blocked publisher counts as unavailable
     message_bytes_max: int = 16_777_216
 

@@ -26,8 +26,8 @@ class AmqpPublisher:
     """A `Publisher` with a connection and a channel of its own.
 
     A message that breaks the channel takes with it all that is in flight. The publisher opens a new channel and
-    sends these again, one at a time, until one breaks it again: that is the culprit (O4), and only it is UNROUTABLE.
-    Then it goes on pipelined.
+    sends these again, one at a time, until one breaks it again: that is the culprit (O4), and only it is
+    UNROUTABLE. Then it goes on pipelined.
     """
 
     def __init__(self, connect: Callable[[int], Link], topology: SharedTopology, limits: Limits) -> None:
@@ -41,7 +41,8 @@ class AmqpPublisher:
         self._declared = Topology()
         self._backlog: deque[Pending] = deque()
         self._in_flight = InFlight()
-        self._suspects = 0  # how many of the next messages must travel alone
+        self._suspects = 0  # how many at the front of the backlog must travel alone
+        self._alone_until = 0.0  # the newest in flight travels alone until it is answered, or until then
         self._answers: list[Settled] = []
         self._failure: BrokerUnavailable | None = None
 
@@ -67,7 +68,7 @@ class AmqpPublisher:
             while True:
                 self._dispatch(link)
                 now = monotonic()
-                self._give_up(link, now)
+                self._check_blocked(link, now)
                 self._pump(link)
                 link.wire.flush()
                 link.check_heartbeat(now)
@@ -123,26 +124,36 @@ class AmqpPublisher:
 
     def _pump(self, link: Link) -> None:
         """Write what may be written now."""
-        channel = self._channel.channel_id
         timestamp_s = int(time.time())
-        while self._backlog and link.blocked_since is None and not (self._suspects and self._in_flight):
-            pending = self._backlog.popleft()
-            size = len(pending.message.body)
-            try:
-                if size > self._limits.message_bytes_max:
-                    raise frames.Unsendable(
-                        f"{size:,} bytes; the driver sends {self._limits.message_bytes_max:,}"
-                    )
-                written = frames.publish_frames(channel, pending.message, timestamp_s, link.frame_bytes_max)
-            except frames.Unsendable as error:
-                self._answer(pending.settled(Fate.TOO_LARGE, monotonic(), str(error)))
-                continue
-            self._in_flight.add(pending)
-            link.wire.write(written)
-            link.count_sent()
+        while self._backlog and link.blocked_since is None:
+            if self._alone_until and self._in_flight.awaits_newest and monotonic() < self._alone_until:
+                return
+            # A message whose queue is mute has had the time to break the channel: it is not the culprit.
+            self._alone_until = 0.0
+            if self._suspects:
+                self._suspects -= 1
+                self._alone_until = monotonic() + self._limits.alone_s
+            self._write(link, self._backlog.popleft(), timestamp_s)
             if link.wire.unsent_bytes > FLUSH_BYTES:
                 self._dispatch(link)
-                channel = self._channel.channel_id
+
+    def _write(self, link: Link, pending: Pending, timestamp_s: int) -> None:
+        size = len(pending.message.body)
+        try:
+            if size > self._limits.message_bytes_max:
+                raise frames.Unsendable(
+                    f"{size:,} bytes; the driver sends {self._limits.message_bytes_max:,}"
+                )
+            link.wire.write(
+                frames.publish_frames(
+                    self._channel.channel_id, pending.message, timestamp_s, link.frame_bytes_max
+                )
+            )
+        except frames.Unsendable as error:
+            self._answers.append(pending.settled(Fate.TOO_LARGE, monotonic(), str(error)))
+            return
+        self._in_flight.add(pending)
+        link.count_sent()
 
     def _dispatch(self, link: Link) -> None:
         try:
@@ -154,44 +165,37 @@ class AmqpPublisher:
             self._channel_broke(link, error)
 
     def _channel_broke(self, link: Link, error: amqp.ChannelError) -> None:
+        alone = self._alone_until > 0 and self._in_flight.awaits_newest
         victims = self._in_flight.take_all()
-        link.forget_content(self._channel.channel_id)
-        if len(victims) == 1:
+        self._suspects, self._alone_until = 0, 0.0
+        if alone or len(victims) == 1:
+            culprit = victims.pop()
             too_large = error.reply_code in _TOO_LARGE_CODES and "size" in describe(error)
             fate = Fate.TOO_LARGE if too_large else Fate.UNROUTABLE
-            self._suspects = 0
-            self._answers.append(victims[0].settled(fate, monotonic(), describe(error)))
+            self._answers.append(culprit.settled(fate, monotonic(), describe(error)))
         else:
-            self._backlog.extendleft(reversed(victims))
             self._suspects = len(victims)
+        self._backlog.extendleft(reversed(victims))
         # py-amqp has opened the broken channel anew, without confirms: leave it.
         with link.answering():
             self._channel.close()
         self._open_channel(link)
 
-    def _give_up(self, link: Link, now: float) -> None:
+    def _check_blocked(self, link: Link, now: float) -> None:
         if (
             link.blocked_since is not None
             and self.pending
             and now - link.blocked_since > self._limits.blocked_s
         ):
             raise BrokerUnavailable("the broker blocks its publishers: it is short of memory or disk space")
-        for answer in self._in_flight.give_up(now - self._limits.confirm_s, now):
-            self._answer(answer)
 
     def _on_confirm(self, tag: int, multiple: bool, positive: bool) -> None:
         fate = Fate.CONFIRMED if positive else Fate.NACKED
-        for answer in self._in_flight.answer(tag, multiple, fate, monotonic()):
-            self._answer(answer)
+        self._answers += self._in_flight.answer(tag, multiple, fate, monotonic())
 
     def _on_return(self, method: bytes, properties: frames.Properties, _body: bytes) -> None:
         reason, exchange, routing_key = frames.read_return(method)
         self._in_flight.mark_returned(properties.message_id, exchange, routing_key, reason)
-
-    def _answer(self, answer: Settled) -> None:
-        self._answers.append(answer)
-        if self._suspects:
-            self._suspects -= 1
 
     def _lost(self, error: BaseException) -> BrokerUnavailable:
         link = self._link
@@ -206,4 +210,4 @@ class AmqpPublisher:
         self._link = self._channel = None
         self._backlog.clear()
         self._in_flight.take_all()
-        self._suspects = 0
+        self._suspects, self._alone_until = 0, 0.0
