@@ -4,7 +4,9 @@ DatabaseError
 +-- StoreUnavailable     the database cannot be reached or broke off; try again later
 |   +-- CommitUnknown    the connection broke during COMMIT: it may or may not have happened
 +-- UnsupportedDatabase  a database URL amends has no way to
++-- InvalidSetting       an environment variable holds what it may not; the message names it and says what it may be
 +-- SchemaOutdated       the schema is older (or missing); the message names the command
++-- MigrationBusy        another process has been migrating for too long; look at it, then run again
 +-- EmbeddedUnavailable  no PostgreSQL wheel for this platform; the message names the mend
 +-- MissingExtra         an optional dependency is missing; the message prints its pip line
 """
@@ -33,8 +35,20 @@ class UnsupportedDatabase(DatabaseError):
         )
 
 
+class InvalidSetting(DatabaseError):
+    """An environment variable holds what it may not."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"{name} {why}")
+        self.name = name
+
+
 class SchemaOutdated(DatabaseError):
     """The database's schema is not the one this release needs."""
+
+
+class MigrationBusy(DatabaseError):
+    """Another process holds the migration lock and does not let go."""
 
 
 class EmbeddedUnavailable(DatabaseError):

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, make_url
 
-from amends.db.engines import open_engine, transaction
+from amends.db.engines import open_engine
+from amends.db.migrate import migrate
+from amends.db.participant import create
 from amends.db.private_postgres import PrivatePostgres
-from amends.db.tables import coordinator, participant
+from amends.db.schema import Which
 from tests.servers import ServerUnavailable
 from tests.servers.postgres import PostgresServer, postgres_server, private_postgres_server
 from tests.servers.rabbit import PrivateRabbit, RabbitServer, private_rabbit_server, rabbit_server
@@ -140,20 +142,15 @@ def participant_database(postgres: PostgresServer, participant_template: str) ->
 def sqlite_database(tmp_path: Path) -> Iterator[Engine]:
     """An engine on a fresh SQLite file with a participant's tables."""
     engine = open_engine(f"sqlite:///{tmp_path / 'service.sqlite'}")
-    participant.metadata.create_all(engine)
+    create(engine)
     yield engine
     engine.dispose()
 
 
-def _template(postgres: PostgresServer, which: str) -> Iterator[str]:
+def _template(postgres: PostgresServer, which: Which) -> Iterator[str]:
     url = postgres.create_database()
     engine = open_engine(url)
-    with transaction(engine) as connection:
-        if which == "coordinator":
-            connection.execute(text("CREATE SCHEMA amends"))
-            coordinator.metadata.create_all(connection)
-        else:
-            participant.metadata.create_all(connection)
+    migrate(engine, which)
     engine.dispose()
     name = make_url(url).database
     assert name is not None
@@ -165,6 +162,8 @@ def _template(postgres: PostgresServer, which: str) -> Iterator[str]:
 def _copy(postgres: PostgresServer, template: str) -> Iterator[Engine]:
     url = postgres.create_database(template)
     engine = open_engine(url)
-    yield engine
-    engine.dispose()
-    postgres.drop_database(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+        postgres.drop_database(url)

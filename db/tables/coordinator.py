@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from amends.db.tables.outbox import outbox_table, owner_table
+from amends.db.tables.storage import HOT, LIVING, QUEUE, keep_small
 
 SCHEMA = "amends"
 metadata = MetaData(schema=SCHEMA)
@@ -80,13 +81,15 @@ saga = Table(
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("ended_at", DateTime(timezone=True)),
     CheckConstraint(
-        "status IN ('running', 'compensating', 'completed', 'compensated', 'stuck', 'rejected')", name="ck_saga_status"
+        "status IN ('running', 'compensating', 'completed', 'compensated', 'stuck', 'rejected')",
+        name="ck_saga_status",
     ),
     CheckConstraint(
         "(ended_at IS NOT NULL) = (status IN ('completed', 'compensated', 'rejected'))", name="ck_saga_ended"
     ),
     CheckConstraint(
-        "(status IN ('compensating', 'compensated')) <= backwards AND (status IN ('running', 'completed')) <= (NOT backwards)",
+        "(status IN ('compensating', 'compensated')) <= backwards"
+        " AND (status IN ('running', 'completed')) <= (NOT backwards)",
         name="ck_saga_direction",
     ),
     CheckConstraint("(status = 'stuck') <= (stuck_steps IS NOT NULL)", name="ck_saga_stuck_says_where"),
@@ -224,3 +227,6 @@ quarantine = Table(
     Column("body", LargeBinary, nullable=False),
     Column("error", Text, nullable=False),
 )
+
+for _table, _parameters in ((saga, LIVING), (step, LIVING), (timer, QUEUE), (breaker, HOT)):
+    keep_small(_table, _parameters)

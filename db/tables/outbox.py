@@ -28,19 +28,19 @@ from sqlalchemy import (
     text,
 )
 
+from amends.db.tables.storage import HOT, QUEUE, keep_small
+
 # SQLite counts row ids itself, and only for a column of exactly this type.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
-
-
 
 
 def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Table:
     """The outbox table; `body` is JSON text in bytes, `headers` a JSON object of strings.
 
     `owner` publishes from memory; None leaves the row to any relay. `leased_until` is a relay's claim (O2).
-    `sent_at` marks what waits for a receipt (O1). Autovacuum is set in the migration (O8).
+    `sent_at` marks what waits for a receipt (O1). PostgreSQL keeps it small (O8).
     """
-    return Table(
+    table = Table(
         name,
         metadata,
         Column("id", _ID, primary_key=True, autoincrement=True),
@@ -68,16 +68,19 @@ def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Ta
         CheckConstraint("sent_at IS NULL OR needs_receipt", name=f"ck_{name}_sent_needs_receipt"),
         CheckConstraint("parked_at IS NULL OR last_error IS NOT NULL", name=f"ck_{name}_parked_says_why"),
         CheckConstraint("owner IS NULL OR ordering_key IS NULL", name=f"ck_{name}_keyed_has_no_owner"),
-        Index(f"ix_{name}_unowned", "due_at", "id", postgresql_where=text("owner IS NULL AND parked_at IS NULL")),
+        Index(
+            f"ix_{name}_unowned", "due_at", "id", postgresql_where=text("owner IS NULL AND parked_at IS NULL")
+        ),
         Index(f"ix_{name}_owned", "owner", "created_at", postgresql_where=text("owner IS NOT NULL")),
         Index(f"ix_{name}_keyed", "ordering_key", "id", postgresql_where=text("ordering_key IS NOT NULL")),
         schema=schema,
     )
+    return keep_small(table, QUEUE)
 
 
 def owner_table(name: str, metadata: MetaData, schema: str | None = None) -> Table:
     """Who publishes from memory, and when it was last heard of, in database time."""
-    return Table(
+    table = Table(
         name,
         metadata,
         Column("id", Uuid, primary_key=True),
@@ -85,3 +88,4 @@ def owner_table(name: str, metadata: MetaData, schema: str | None = None) -> Tab
         Column("beat_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
         schema=schema,
     )
+    return keep_small(table, HOT)

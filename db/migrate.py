@@ -1,0 +1,123 @@
+"""Bringing a database to the schema of this release, safely also when ten processes try at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from amends.db.engines import is_away, transaction
+from amends.db.errors import MigrationBusy, MissingExtra, StoreUnavailable
+from amends.db.schema import SCHEMAS, Which, revision
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_POLL_S: Final = 0.1
+LOCK_WAIT_S: Final = 600.0
+
+_LOCK: Final = text("SELECT pg_try_advisory_lock(:key)")
+_UNLOCK: Final = text("SELECT pg_advisory_unlock(:key)")
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What a migration found and what it left; None is a database without tables of amends."""
+
+    which: Which
+    before: str | None
+    after: str | None
+
+
+def migrate(engine: Engine, which: Which, *, lock_wait_s: float = LOCK_WAIT_S) -> Migrated:
+    """Upgrade to this release's schema; a database that is there already, or ahead, is left alone.
+
+    Processes that come at the same time take turns. PostgreSQL commits each migration by itself.
+    Raises: MigrationBusy, StoreUnavailable, MissingExtra without Alembic.
+    """
+    with migration_lock(engine, which, lock_wait_s):
+        before = _revision(engine, which)
+        if before is None or int(before) < int(SCHEMAS[which].needs):
+            _alembic(engine, which, "upgrade", "head")
+        return Migrated(which, before, _revision(engine, which))
+
+
+def downgrade(engine: Engine, which: Which, target: str, *, lock_wait_s: float = LOCK_WAIT_S) -> Migrated:
+    """Go back to revision `target`, or to before the first with `base`: that drops every table and its data.
+
+    Raises: as `migrate`.
+    """
+    with migration_lock(engine, which, lock_wait_s):
+        before = _revision(engine, which)
+        _alembic(engine, which, "downgrade", target)
+        return Migrated(which, before, _revision(engine, which))
+
+
+@contextmanager
+def migration_lock(engine: Engine, which: Which, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
+    """Be the only one to migrate this schema of this database, for as long as the block lasts.
+
+    It asks again and again, outside any transaction: one that waited inside would deadlock with the other's
+    CREATE INDEX CONCURRENTLY, which waits for all transactions. SQLite needs no such lock: its transactions take the
+    file's write lock at their begin. Raises: MigrationBusy after `wait_s`; StoreUnavailable.
+    """
+    if engine.dialect.name != "postgresql":
+        yield
+        return
+    key = {"key": SCHEMAS[which].lock}
+    with _autocommit(engine) as connection:
+        deadline = time.monotonic() + wait_s
+        while not connection.scalar(_LOCK, key):
+            if time.monotonic() > deadline:
+                raise MigrationBusy(
+                    f"another process has been migrating the {which} schema for {wait_s:g} s; "
+                    f"see pg_stat_activity for it, then run {SCHEMAS[which].command} again"
+                )
+            time.sleep(_POLL_S)
+        try:
+            yield
+        finally:
+            connection.scalar(_UNLOCK, key)
+
+
+@contextmanager
+def _autocommit(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+    except DBAPIError as error:
+        if is_away(error):
+            raise StoreUnavailable(f"the database broke off during a migration: {error.orig}") from error
+        raise
+
+
+def _revision(engine: Engine, which: Which) -> str | None:
+    with transaction(engine) as connection:
+        return revision(connection, which)
+
+
+def _alembic(engine: Engine, which: Which, direction: str, target: str) -> None:
+    try:
+        from alembic import command
+    except ModuleNotFoundError as error:
+        raise MissingExtra("migrating a database", "migrations") from error
+    configuration = alembic_config(which)
+    with engine.connect() as connection:
+        configuration.attributes["connection"] = connection
+        {"upgrade": command.upgrade, "downgrade": command.downgrade}[direction](configuration, target)
+
+
+def alembic_config(which: Which) -> Config:
+    """Alembic's configuration for one of our histories; `attributes["connection"]` is still to be set."""
+    from alembic.config import Config
+
+    configuration = Config()
+    location = Path(__file__).parent / "migrations" / which
+    configuration.set_main_option("script_location", str(location).replace("%", "%%"))
+    return configuration

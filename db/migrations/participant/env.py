@@ -1,0 +1,9 @@
+"""How Alembic runs a participant's migrations: on a connection that `amends.db.migrate` opened."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from amends.db.migrations.environment import run
+
+run(context, "participant")

@@ -1,0 +1,40 @@
+"""The participant's tables in a service's own database, for services that set them up by themselves.
+
+In a service's Alembic `env.py`, hide them from autogenerate, which would otherwise propose to drop them:
+
+    context.configure(..., include_object=include_object)
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Engine
+
+from amends.db.engines import transaction
+from amends.db.migrate import LOCK_WAIT_S, migration_lock
+from amends.db.schema import SCHEMAS, require, revision
+
+_SCHEMA: Final = SCHEMAS["participant"]
+
+
+def create(engine: Engine, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
+    """Create the tables where they are missing, in one transaction; existing ones are left alone. Takes no Alembic.
+
+    Afterwards `amends migrate --participant` carries them from release to release.
+    Raises: SchemaOutdated, naming that command, if they are there and older. MigrationBusy, StoreUnavailable.
+    """
+    with migration_lock(engine, "participant", lock_wait_s), transaction(engine) as connection:
+        if revision(connection, "participant") is not None:
+            require(connection, "participant")
+            return
+        _SCHEMA.metadata.create_all(connection)
+        _SCHEMA.version.create(connection, checkfirst=True)
+        connection.execute(_SCHEMA.version.insert().values(version_num=_SCHEMA.needs))
+
+
+def include_object(
+    _object: object, name: str | None, type_: str, _reflected: bool, _compare_to: object
+) -> bool:
+    """For a service's own Alembic: everything but the tables of amends."""
+    return type_ != "table" or name not in {*_SCHEMA.metadata.tables, _SCHEMA.version.name}
