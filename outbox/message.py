@@ -42,9 +42,15 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A message with its row id in the outbox table it was stored in, and what became of it so far."""
+    """A message with its row id in the outbox table it was stored in, and what became of it so far.
+
+    `age_s` is how old the row was when it was read, and `returned_s` for how long it had been without a route
+    then (None: it was not), both in database time.
+    """
 
     id: int
     message: Message
     created_at: datetime
     attempts: int = 0
+    age_s: float = 0.0
+    returned_s: float | None = None

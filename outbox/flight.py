@@ -1,0 +1,162 @@
+"""The messages one publisher has on the wire: which are unsettled, since when, and what became of the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from amends.outbox import wire
+from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.message import Message, OutboxRow
+from amends.outbox.observer import Miss, OutboxObserver, Way
+from amends.outbox.ports import Fate, Outgoing, Publisher
+
+_MISSES: Final[dict[Fate, Miss]] = {
+    Fate.RETURNED: "returned",
+    Fate.NACKED: "nacked",
+    Fate.UNROUTABLE: "unroutable",
+    Fate.TOO_LARGE: "too_large",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cargo:
+    """A message to publish, and the row it came from, if any. `taken_at` is when it was handed over, monotonic."""
+
+    message: Message
+    row: OutboxRow | None
+    taken_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What the broker said of one message."""
+
+    cargo: Cargo
+    fate: Fate
+    reason: str
+
+
+@dataclass(slots=True)
+class _Aloft:
+    cargo: Cargo
+    since: float
+    overdue: bool = False
+
+
+class Flight:
+    """A window of at most `window` unsettled messages. Owned by the publisher's thread.
+
+    A message that is not settled within `confirm_s` is overdue: its caller goes on without it. If it is settled
+    after all, `land` still tells.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        observer: OutboxObserver,
+        way: Way,
+        *,
+        window: int,
+        confirm_s: float,
+        receipts_to: str | None = None,
+    ) -> None:
+        self._publisher = publisher
+        self._observer = observer
+        self._way: Final = way
+        self._window = window
+        self._confirm_s = confirm_s
+        self._receipts_to = receipts_to
+        self._aloft: dict[int, _Aloft] = {}
+        self._next_token = 1
+        self._overdue = 0
+
+    @property
+    def room(self) -> int:
+        """How many more messages may be launched."""
+        return max(0, self._window - len(self._aloft))
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages are waited for; overdue ones no longer are."""
+        return len(self._aloft) - self._overdue
+
+    def rows(self) -> list[OutboxRow]:
+        """The rows that are waited for."""
+        return [a.cargo.row for a in self._aloft.values() if a.cargo.row is not None and not a.overdue]
+
+    def launch(self, cargos: Sequence[Cargo]) -> None:
+        """Publish. Raises: BrokerUnavailable; then `abandon`, these cargos are part of it."""
+        now = time.monotonic()
+        outgoing = []
+        for cargo in cargos:
+            token = self._next_token
+            self._next_token += 1
+            self._aloft[token] = _Aloft(cargo, now)
+            outgoing.append(Outgoing(token, self._addressed(cargo)))
+        self._publisher.publish(outgoing)
+        self._observer.published(self._way, len(outgoing))
+
+    def land(self, timeout_s: float) -> list[Landed]:
+        """What was settled; waits up to `timeout_s` for the first. Raises: BrokerUnavailable; then `abandon`."""
+        landed: list[Landed] = []
+        latencies: list[float] = []
+        for settled in self._publisher.settled(timeout_s):
+            aloft = self._aloft.pop(settled.token, None)
+            if aloft is None:
+                continue  # Of a flight that was abandoned.
+            self._overdue -= aloft.overdue
+            landed.append(Landed(aloft.cargo, settled.fate, settled.reason))
+            if settled.fate is Fate.CONFIRMED:
+                latencies.append(settled.confirm_s)
+            else:
+                self._observer.unconfirmed(self._way, _MISSES[settled.fate], 1)
+        if latencies:
+            self._observer.confirmed(self._way, latencies)
+        return landed
+
+    def overdue(self) -> list[Cargo]:
+        """The messages that became overdue since the last call."""
+        limit = time.monotonic() - self._confirm_s
+        late = []
+        for aloft in self._aloft.values():
+            if aloft.since > limit:
+                break  # They were launched in this order.
+            if not aloft.overdue:
+                aloft.overdue = True
+                self._overdue += 1
+                late.append(aloft.cargo)
+        if late:
+            self._observer.unconfirmed(self._way, "overdue", len(late))
+        return late
+
+    @property
+    def crowded(self) -> bool:
+        """Whether overdue messages take up so much of the window that a new connection is better."""
+        return self._overdue * 4 >= self._window
+
+    def give_up_connection(self, reason: str) -> BrokerUnavailable:
+        """Close the connection; the error to raise, so that what is on the wire is abandoned."""
+        self._publisher.close()
+        return BrokerUnavailable(reason)
+
+    def abandon(self) -> list[Cargo]:
+        """Forget everything on the wire; what was still waited for."""
+        lost = [aloft.cargo for aloft in self._aloft.values() if not aloft.overdue]
+        self._aloft.clear()
+        self._overdue = 0
+        if lost:
+            self._observer.unconfirmed(self._way, "lost", len(lost))
+        return lost
+
+    def _addressed(self, cargo: Cargo) -> Message:
+        """The message, saying which row it comes from and who wants its receipt, where that matters (O1, O6)."""
+        row, message = cargo.row, cargo.message
+        if row is None or not (message.needs_receipt or message.key is not None):
+            return message
+        headers = {**message.headers, wire.HEADER_ROW: str(row.id)}
+        if message.needs_receipt and self._receipts_to is not None:
+            headers[wire.HEADER_RECEIPT_TO] = self._receipts_to
+        return replace(message, headers=headers)

@@ -1,0 +1,375 @@
+"""The fast path (O2): a process publishes from memory what it has just committed, and reads nothing.
+
+insert with owner, commit --offer--> queue --> on the wire --confirmed--> deleted with the next transaction
+                                       |            |
+                                       +------------+--not confirmed, memory full--> given to the sweep
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+from sqlalchemy import Engine
+
+from amends.db.crashpoints import crash_point
+from amends.outbox.backoff import Backoff
+from amends.outbox.destinations import Destinations
+from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.flight import Cargo, Flight, Landed
+from amends.outbox.holdings import Holdings
+from amends.outbox.message import Message, OutboxRow
+from amends.outbox.observer import OutboxObserver, Unobserved
+from amends.outbox.owners import BEAT_S, Owner
+from amends.outbox.ports import Broker, Fate, Topology
+from amends.outbox.settling import Settling
+from amends.outbox.storage import HandBack
+from amends.outbox.store import OutboxStore
+
+log = logging.getLogger(__name__)
+
+LATE_S: Final = 1.0
+_IDLE_S: Final = 0.5
+_LAUNCH_MAX: Final = 200
+
+LateConfirmHook = Callable[[list[tuple[OutboxRow, float]]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderLimits:
+    """Limits of a sender. `_s` are seconds.
+
+    `rows_max` bounds what waits in memory; the surplus is given to the sweep. `window` bounds what is on the wire.
+    A message not confirmed within `confirm_s` is given to the sweep. Confirmed rows nobody took for `idle_s` are
+    deleted by the sender itself.
+    """
+
+    rows_max: int = 20_000
+    window: int = 1_000
+    confirm_s: float = 30.0
+    idle_s: float = 0.05
+    beat_s: float = BEAT_S
+    reconnect_first_s: float = 0.1
+    reconnect_longest_s: float = 5.0
+
+
+class Sender:
+    """One process's publisher of its own rows: one thread, one connection to the broker.
+
+    `owner`, `offer`, `send`, `take_confirmed`, `deleted`, `give_back` and `renew_owner` may be called from any
+    thread. `on_late_confirm` is called in the sender's thread with the rows that were confirmed more than a second
+    after they were offered, and how late they were (M4). `receipts_to` is the queue of this table's receipts.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        store: OutboxStore,
+        database: Engine,
+        *,
+        label: str,
+        topology: Topology | None = None,
+        observer: OutboxObserver | None = None,
+        crash_scope: Literal["coordinator", "participant"] = "coordinator",
+        on_late_confirm: LateConfirmHook | None = None,
+        receipts_to: str | None = None,
+        limits: SenderLimits | None = None,
+    ) -> None:
+        self._broker = broker
+        self._store = store
+        self._database = database
+        self._label = label
+        self._observer: OutboxObserver = observer or Unobserved()
+        self._scope: Final = crash_scope
+        self._on_late_confirm = on_late_confirm
+        self._receipts_to = receipts_to
+        self._limits = limits or SenderLimits()
+        self._inherited: list[object] = []
+        self._follows_forks = False
+        self._restarts = False
+        if topology is not None:
+            broker.declare(topology)
+        self._begin()
+
+    def _begin(self) -> None:
+        """As new: nothing queued, a fresh owner, no connection. No I/O."""
+        limits = self._limits
+        self._lock = threading.Lock()
+        self._queue: deque[Cargo] = deque()
+        self._surplus: list[int] = []
+        self._holdings = Holdings()
+        self._publisher = self._broker.publisher()
+        self._flight = Flight(
+            self._publisher,
+            self._observer,
+            "memory",
+            window=limits.window,
+            confirm_s=limits.confirm_s,
+            receipts_to=self._receipts_to,
+        )
+        self._destinations = Destinations()
+        self._settling = Settling(self._database, self._store, self._holdings, self._scope, limits.idle_s)
+        self._owner = Owner(
+            self._database, self._store, self._label, held=self._holdings.all, beat_s=limits.beat_s
+        )
+        self._reconnect = Backoff(limits.reconnect_first_s, limits.reconnect_longest_s)
+        self._down_until: float | None = None
+        self._nudge = threading.Event()
+        self._stop_by: float | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def owner(self) -> UUID:
+        """The owner id to insert rows under; read it inside each transaction, it changes.
+
+        Raises: StoreUnavailable while it could not be registered.
+        """
+        if self._restarts:
+            self.start()
+        return self._owner.id
+
+    @property
+    def broker_up(self) -> bool:
+        """Whether the broker took what was sent last."""
+        return self._down_until is None
+
+    def start(self) -> None:
+        """Register an owner and start publishing. A database or broker that is away is waited for."""
+        if self._thread is not None:
+            return
+        self._restarts = False
+        if not self._follows_forks:
+            after_fork = weakref.WeakMethod(self._after_fork)
+            os.register_at_fork(after_in_child=lambda: (method := after_fork()) and method())
+            self._follows_forks = True
+        self._owner.start()
+        self._thread = threading.Thread(target=self._run, name="amends-sender", daemon=True)
+        self._thread.start()
+
+    def _after_fork(self) -> None:
+        """A child has none of its parent's threads, and must not use its name, rows or connections (O2)."""
+        started = self._thread is not None
+        # Kept for ever: closing the parent's connection here would end it for the parent as well.
+        self._inherited.append((self._publisher, self._flight))
+        self._database.dispose(close=False)
+        self._begin()
+        self._restarts = started
+
+    def offer(self, rows: Sequence[OutboxRow]) -> None:
+        """Publish these rows, inserted under `owner` by a transaction that is known to have committed.
+
+        Rows with a key or a delay are left to the sweep.
+        """
+        now = time.monotonic()
+        mine = [row for row in rows if row.message.key is None and row.message.delay_s <= 0]
+        if not mine:
+            return
+        self._holdings.add(row.id for row in mine)
+        with self._lock:
+            room = max(0, self._limits.rows_max - len(self._queue))
+            self._queue.extend(Cargo(row.message, row, now) for row in mine[:room])
+            self._surplus.extend(row.id for row in mine[room:])
+        self._wake()
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Publish messages that have no row. One that is not confirmed is lost; so are they all while we cannot."""
+        now = time.monotonic()
+        with self._lock:
+            room = max(0, self._limits.rows_max - len(self._queue))
+            self._queue.extend(Cargo(message, None, now) for message in messages[:room])
+        self._wake()
+
+    def take_confirmed(self) -> list[int]:
+        """The rows the broker has, for the caller to delete in its transaction; then say `deleted` or `give_back`."""
+        taken = self._holdings.take()
+        if taken:
+            crash_point(f"{self._scope}.delete.before")
+        return taken
+
+    def deleted(self, ids: Sequence[int]) -> None:
+        """The transaction that deleted these is known to have committed."""
+        if ids:
+            self._holdings.done(ids)
+            crash_point(f"{self._scope}.delete.after")
+
+    def give_back(self, ids: Sequence[int]) -> None:
+        """The transaction that was to delete these failed, or may have."""
+        if ids:
+            self._holdings.give_back(ids)
+
+    def renew_owner(self) -> None:
+        """After a COMMIT of unknown outcome: what it may have inserted becomes the sweep's (O2, O3)."""
+        self._owner.renew()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Publish what can be within the timeout, give the rest to the sweep, and leave."""
+        if self._thread is None:
+            return
+        self._stop_by = time.monotonic() + timeout_s
+        self._wake()
+        self._thread.join()
+        self._thread = None
+
+    def _wake(self) -> None:
+        self._nudge.set()
+        self._publisher.wake()
+
+    def _run(self) -> None:
+        while not self._finished():
+            try:
+                self._turn()
+            except BrokerUnavailable as error:
+                self._broker_lost(error)
+            except Exception as error:
+                # Whatever it is, the rows must not be held by a thread that is gone.
+                log.exception("sender_failed")
+                self._publisher.close()
+                self._broker_lost(error)
+        self._give_up_all(self._flight.abandon(), HandBack(0.0, "handed to the sweep: its process stopped"))
+        self._settling.settle(confirmed_too=True)
+        self._publisher.close()
+        self._owner.stop()
+
+    def _finished(self) -> bool:
+        if self._stop_by is None:
+            return False
+        if time.monotonic() >= self._stop_by or self._down_until is not None:
+            return True
+        return not self._queue and not self._flight.unsettled
+
+    def _turn(self) -> None:
+        now = time.monotonic()
+        self._give_up_surplus()
+        if self._down_until is not None and now < self._down_until:
+            self._wait_while_down(self._down_until - now)
+            return
+        self._nudge.clear()
+        if self._down_until is None:
+            self._launch(now)
+        landed = self._flight.land(self._patience_s(now))
+        if self._down_until is not None:
+            self._down_until = None
+            self._reconnect.reset()
+            log.info("broker_back")
+        self._landed(landed)
+        self._check_overdue()
+        if self._settling.due_s(time.monotonic()) == 0.0:
+            self._settling.settle()
+
+    def _patience_s(self, now: float) -> float:
+        """How long to wait for confirms: not at all while there is more to send and room for it."""
+        if self._down_until is not None or (self._queue and self._flight.room):
+            return 0.0
+        due_s = self._settling.due_s(now)
+        return _IDLE_S if due_s is None else min(_IDLE_S, due_s)
+
+    def _launch(self, now: float) -> None:
+        with self._lock:
+            count = min(len(self._queue), self._flight.room, _LAUNCH_MAX)
+            cargos = [self._queue.popleft() for _ in range(count)]
+        if not cargos:
+            return
+        admitted = [cargo for cargo in cargos if self._destinations.admits(cargo.message, now)]
+        if len(admitted) < len(cargos):
+            going = set(map(id, admitted))
+            self._hold_back([cargo for cargo in cargos if id(cargo) not in going], now)
+        if admitted:
+            crash_point(f"{self._scope}.publish.before")
+            self._flight.launch(admitted)
+            crash_point(f"{self._scope}.publish.after")
+
+    def _landed(self, landed: Sequence[Landed]) -> None:
+        if not landed:
+            return
+        now = time.monotonic()
+        confirmed: list[int] = []
+        late: list[tuple[OutboxRow, float]] = []
+        for one in landed:
+            row = one.cargo.row
+            if one.fate is not Fate.CONFIRMED:
+                self._missed(one, now)
+                continue
+            self._destinations.answered(one.cargo.message)
+            if row is None:
+                continue
+            if row.message.needs_receipt:
+                self._settling.sent([row.id])
+            else:
+                confirmed.append(row.id)
+            if now - one.cargo.taken_at > LATE_S:
+                late.append((row, now - one.cargo.taken_at))
+        if confirmed:
+            crash_point(f"{self._scope}.confirm.after")
+            self._holdings.confirmed(confirmed)
+        if late and self._on_late_confirm is not None:
+            self._on_late_confirm(late)
+
+    def _missed(self, one: Landed, now: float) -> None:
+        message = one.cargo.message
+        if one.fate is Fate.RETURNED:
+            self._destinations.answered(message)
+            how = HandBack(1.0, f"returned: {one.reason}", counts=True, returned=True)
+        elif one.fate in (Fate.UNROUTABLE, Fate.TOO_LARGE):
+            # The sweep finds the culprit again, and parks it.
+            how = HandBack(0.0, f"{one.fate.value}: {one.reason}")
+        else:
+            self._destinations.failed([message], now)
+            how = HandBack(self._destinations.delay_s(message, now), f"{one.fate.value}: {one.reason}")
+        if one.cargo.row is not None:
+            self._settling.give_up([one.cargo.row.id], how)
+
+    def _check_overdue(self) -> None:
+        overdue = self._flight.overdue()
+        if not overdue:
+            return
+        now = time.monotonic()
+        probes = all(self._destinations.suspects(cargo.message) for cargo in overdue)
+        self._destinations.failed([cargo.message for cargo in overdue], now)
+        self._hold_back(overdue, now)
+        if not probes or self._flight.crowded:
+            # The channel may be held up by one queue: the others get a new one, that queue one message at a time.
+            raise self._flight.give_up_connection(f"no confirm within {self._limits.confirm_s:g} s")
+
+    def _hold_back(self, cargos: Sequence[Cargo], now: float) -> None:
+        for cargo in cargos:
+            if cargo.row is not None:
+                delay_s = round(self._destinations.delay_s(cargo.message, now), 1)
+                self._settling.give_up(
+                    [cargo.row.id], HandBack(delay_s, "unconfirmed: its queue does not confirm")
+                )
+
+    def _broker_lost(self, error: Exception) -> None:
+        if self._down_until is None:
+            log.warning("broker_lost", extra={"error": str(error)})
+        self._down_until = time.monotonic() + self._reconnect.next_s()
+        self._destinations.forget_probes()
+        self._give_up_all(self._flight.abandon(), HandBack(0.2, f"unconfirmed: {error}"))
+        self._settling.settle()
+
+    def _give_up_all(self, cargos: list[Cargo], how: HandBack) -> None:
+        with self._lock:
+            cargos.extend(self._queue)
+            self._queue.clear()
+        self._settling.give_up([cargo.row.id for cargo in cargos if cargo.row is not None], how)
+
+    def _give_up_surplus(self) -> None:
+        with self._lock:
+            surplus, self._surplus = self._surplus, []
+        self._settling.give_up(surplus, HandBack(0.0, "handed to the sweep: memory full"))
+
+    def _wait_while_down(self, seconds: float) -> None:
+        """What is offered while the broker is away becomes the sweep's at once; the sweep waits as well."""
+        due_s = self._settling.due_s(time.monotonic())
+        self._nudge.wait(seconds if due_s is None else min(seconds, due_s))
+        self._nudge.clear()
+        self._give_up_all([], HandBack(0.2, "unconfirmed: the broker is away"))
+        if self._settling.due_s(time.monotonic()) == 0.0:
+            self._settling.settle()

@@ -1,0 +1,119 @@
+"""The seam between the outbox store and a kind of database: what each kind must be able to do.
+
+`amends.outbox.store_postgresql` and `amends.outbox.store_sqlite` implement it. `OutboxStore` says what each
+operation means; an implementation may rely on lists that are not empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection
+
+from amends.outbox.message import Message, OutboxRow
+from amends.outbox.wire import Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxStats:
+    """What stands in an outbox table. `oldest_age_s` is the oldest pending row's age; 0 if there is none."""
+
+    pending: int
+    oldest_age_s: float
+    awaiting_receipt: int
+    parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """A row that waits for an operator, and why."""
+
+    id: int
+    message_id: str
+    exchange: str
+    routing_key: str
+    type: str
+    created_at: datetime
+    parked_at: datetime
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """When a message is sent again for want of its receipt: after `first_s`, then doubling to `longest_s`."""
+
+    first_s: float = 10.0
+    longest_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """Why rows go back to the sweep, and when they are due again.
+
+    `counts`: it is an attempt that counts for the row's own back-off. `returned`: it had no route (O4).
+    """
+
+    delay_s: float
+    error: str
+    counts: bool = False
+    returned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerRules:
+    """When rows are taken from their owners (O2), in seconds of database time.
+
+    `dead_s` after its last heartbeat an owner is dead. Rows of a living owner are taken once they are older than
+    `backstop_s` and were seen to be so for `grace_s`.
+    """
+
+    dead_s: float = 20.0
+    backstop_s: float = 300.0
+    grace_s: float = 15.0
+
+
+class Storage(Protocol):
+    """The operations of `OutboxStore` on one kind of database. None commits."""
+
+    def lock_keys(self, connection: Connection, hashes: Sequence[int]) -> None: ...
+    def insert(
+        self, connection: Connection, messages: Sequence[Message], owner: UUID | None
+    ) -> list[int]: ...
+    def delete(self, connection: Connection, ids: Sequence[int]) -> None: ...
+    def receive(self, connection: Connection, receipts: Sequence[Receipt]) -> int: ...
+    def claim(
+        self, connection: Connection, rows_max: int, lease_s: float
+    ) -> tuple[list[OutboxRow], bool]: ...
+    def release(self, connection: Connection, ids: Sequence[int], how: HandBack) -> None: ...
+    def disown(self, connection: Connection, ids: Sequence[int], how: HandBack) -> None: ...
+    def mark_sent(self, connection: Connection, ids: Sequence[int], resend: Resend) -> None: ...
+    def park(self, connection: Connection, ids: Sequence[int], error: str) -> None: ...
+    def retry_parked(self, connection: Connection, ids: Sequence[int] | None) -> int: ...
+    def drop_parked(self, connection: Connection, ids: Sequence[int]) -> int: ...
+    def parked(self, connection: Connection, rows_max: int, after: int) -> list[ParkedRow]: ...
+    def stats(self, connection: Connection) -> OutboxStats: ...
+    def beat(self, connection: Connection, owner: UUID, label: str) -> None: ...
+    def forget_owner(self, connection: Connection, owner: UUID) -> None: ...
+    def adopt(self, connection: Connection, ids: Sequence[int], owner: UUID) -> None: ...
+    def disown_dead(self, connection: Connection, rows_max: int, rules: OwnerRules) -> int: ...
+    def prune_owners(self, connection: Connection, dead_s: float) -> None: ...
+
+
+_headers_encoder: Final = msgspec.json.Encoder()
+_headers_decoder: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def headers_text(message: Message) -> str:
+    """The message's headers as they are stored."""
+    return _headers_encoder.encode(dict(message.headers)).decode() if message.headers else "{}"
+
+
+def headers_of(text: str) -> dict[str, str]:
+    """The headers that were stored as this text."""
+    return {} if text == "{}" else _headers_decoder.decode(text)

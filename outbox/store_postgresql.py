@@ -1,0 +1,172 @@
+"""The outbox store on PostgreSQL: one statement per batch, lists as arrays in binary form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection, CursorResult
+
+from amends.outbox import sql_postgresql as sql
+from amends.outbox.message import Message, OutboxRow
+from amends.outbox.storage import (
+    HandBack,
+    OutboxStats,
+    OwnerRules,
+    ParkedRow,
+    Resend,
+    headers_of,
+    headers_text,
+)
+from amends.outbox.wire import Receipt
+
+
+class PostgresStorage:
+    """`Storage` on PostgreSQL, READ COMMITTED. Takes quoted table names."""
+
+    def __init__(self, outbox: str, owner: str) -> None:
+        self._sql: Final = {
+            name: text.replace("$outbox", outbox).replace("$owner", owner)
+            for name, text in vars(sql).items()
+            if name.isupper()
+        }
+
+    def _run(
+        self, connection: Connection, name: str, values: Mapping[str, object]
+    ) -> CursorResult[*tuple[Any, ...]]:
+        return connection.exec_driver_sql(self._sql[name], dict(values))
+
+    def lock_keys(self, connection: Connection, hashes: Sequence[int]) -> None:
+        self._run(connection, "LOCK_KEYS", {"keys": sorted(set(hashes))}).close()
+
+    def insert(self, connection: Connection, messages: Sequence[Message], owner: UUID | None) -> list[int]:
+        inserted = self._run(
+            connection,
+            "INSERT",
+            {
+                "message_id": [message.message_id for message in messages],
+                "exchange": [message.exchange for message in messages],
+                "routing_key": [message.routing_key for message in messages],
+                "type": [message.type for message in messages],
+                "correlation_id": [message.correlation_id for message in messages],
+                "reply_to": [message.reply_to for message in messages],
+                "headers": [headers_text(message) for message in messages],
+                "expiration_ms": [message.expiration_ms for message in messages],
+                "body": [message.body for message in messages],
+                "ordering_key": [message.key for message in messages],
+                "needs_receipt": [message.needs_receipt for message in messages],
+                "delay_s": [float(message.delay_s) for message in messages],
+                "owner": owner,
+            },
+        )
+        return sorted(inserted.scalars())
+
+    def delete(self, connection: Connection, ids: Sequence[int]) -> None:
+        self._wake(connection, "DELETE", {"ids": list(ids)})
+
+    def receive(self, connection: Connection, receipts: Sequence[Receipt]) -> int:
+        return self._wake(
+            connection,
+            "RECEIVE",
+            {
+                "ids": [receipt.row for receipt in receipts],
+                "message_ids": [receipt.message_id for receipt in receipts],
+            },
+        )
+
+    def drop_parked(self, connection: Connection, ids: Sequence[int]) -> int:
+        return self._wake(connection, "DROP", {"ids": list(ids)})
+
+    def _wake(self, connection: Connection, delete: str, values: Mapping[str, object]) -> int:
+        """Delete, then let the next row of each ordering key go. Answers how many rows the delete told of."""
+        told = self._run(connection, delete, values).scalars().all()
+        keys = sorted({key for key in told if key is not None})
+        if keys:
+            self._run(connection, "WAKE", {"keys": keys})
+        return len(told)
+
+    def claim(self, connection: Connection, rows_max: int, lease_s: float) -> tuple[list[OutboxRow], bool]:
+        candidates = self._run(connection, "CANDIDATES", {"rows_max": rows_max}).all()
+        ids = [row.id for row in candidates]
+        keyed = [(row.id, row.ordering_key) for row in candidates if row.ordering_key is not None]
+        if keyed:
+            asked = {"ids": [id_ for id_, _ in keyed], "keys": [key for _, key in keyed]}
+            behind = set(self._run(connection, "BEHIND", asked).scalars())
+            if behind:
+                self._run(connection, "DEFER", {"ids": sorted(behind)})
+                ids = [id_ for id_ in ids if id_ not in behind]
+        rows = self._run(connection, "LEASE", {"ids": ids, "lease_s": lease_s}).all() if ids else ()
+        return sorted(map(_row, rows), key=lambda row: row.id), len(candidates) == rows_max
+
+    def release(self, connection: Connection, ids: Sequence[int], how: HandBack) -> None:
+        self._run(connection, "RELEASE", _hand_back(ids, how))
+
+    def disown(self, connection: Connection, ids: Sequence[int], how: HandBack) -> None:
+        self._run(connection, "DISOWN", _hand_back(ids, how))
+
+    def mark_sent(self, connection: Connection, ids: Sequence[int], resend: Resend) -> None:
+        values = {"ids": list(ids), "first_s": float(resend.first_s), "longest_s": float(resend.longest_s)}
+        self._run(connection, "MARK_SENT", values)
+
+    def park(self, connection: Connection, ids: Sequence[int], error: str) -> None:
+        self._run(connection, "PARK", {"ids": list(ids), "error": error})
+
+    def retry_parked(self, connection: Connection, ids: Sequence[int] | None) -> int:
+        return self._run(connection, "RETRY_PARKED", {"ids": None if ids is None else list(ids)}).rowcount
+
+    def parked(self, connection: Connection, rows_max: int, after: int) -> list[ParkedRow]:
+        return [
+            ParkedRow(*row) for row in self._run(connection, "PARKED", {"rows_max": rows_max, "after": after})
+        ]
+
+    def stats(self, connection: Connection) -> OutboxStats:
+        return OutboxStats(*self._run(connection, "STATS", {}).one())
+
+    def beat(self, connection: Connection, owner: UUID, label: str) -> None:
+        self._run(connection, "BEAT", {"owner": owner, "label": label})
+
+    def forget_owner(self, connection: Connection, owner: UUID) -> None:
+        self._run(connection, "FORGET_OWNER", {"owner": owner})
+
+    def adopt(self, connection: Connection, ids: Sequence[int], owner: UUID) -> None:
+        self._run(connection, "ADOPT", {"ids": list(ids), "owner": owner})
+
+    def disown_dead(self, connection: Connection, rows_max: int, rules: OwnerRules) -> int:
+        values = {
+            "rows_max": rows_max,
+            "dead_s": float(rules.dead_s),
+            "backstop_s": float(rules.backstop_s),
+            "grace_s": float(rules.grace_s),
+        }
+        return int(self._run(connection, "DISOWN_DEAD", values).scalar_one())
+
+    def prune_owners(self, connection: Connection, dead_s: float) -> None:
+        self._run(connection, "PRUNE_OWNERS", {"dead_s": float(dead_s)})
+
+
+def _hand_back(ids: Sequence[int], how: HandBack) -> dict[str, object]:
+    return {
+        "ids": list(ids),
+        "delay_s": float(how.delay_s),
+        "error": how.error,
+        "counts": int(how.counts),
+        "returned": how.returned,
+    }
+
+
+def _row(row: Any) -> OutboxRow:
+    message = Message(
+        message_id=row[1],
+        exchange=row[2],
+        routing_key=row[3],
+        type=row[4],
+        correlation_id=row[5],
+        reply_to=row[6],
+        headers=headers_of(row[7]),
+        expiration_ms=row[8],
+        body=bytes(row[9]),
+        key=row[10],
+        needs_receipt=row[11],
+    )
+    return OutboxRow(row[0], message, row[12], row[13], row[14], row[15])
