@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -34,16 +35,21 @@ class Unsettled:
         """One more came."""
         self._last = tag
 
-    def settle(self, acked: Iterable[int], requeued: Iterable[int]) -> Acknowledgements:
-        """What to send for these tags. Unknown tags and those settled before are ignored."""
-        requeue = self._newly(requeued)
-        ack = self._newly(acked)
+    def settle(self, batches: Iterable[tuple[bool, Iterable[int]]]) -> Acknowledgements:
+        """What to send for batches of (True to requeue or False to acknowledge, tags), in this order.
+
+        Unknown tags are ignored, and of what is said twice of one tag the first counts.
+        """
+        requeue: list[int] = []
+        ack: list[int] = []
+        for requeues, tags in batches:
+            (requeue if requeues else ack).extend(self._newly(tags))
         while self._lowest in self._settled_above:
             self._settled_above.remove(self._lowest)
             self._lowest += 1
         ack.sort()
-        below = [tag for tag in ack if tag < self._lowest]
-        return Acknowledgements(tuple(requeue), below[-1] if below else None, tuple(ack[len(below) :]))
+        below = bisect_left(ack, self._lowest)
+        return Acknowledgements(tuple(requeue), ack[below - 1] if below else None, tuple(ack[below:]))
 
     def _newly(self, tags: Iterable[int]) -> list[int]:
         new = []

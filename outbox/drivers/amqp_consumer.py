@@ -41,9 +41,8 @@ class AmqpConsumer:
         self._earlier = 0  # deliveries on earlier connections
         self._unsettled = Unsettled()
         self._arrived: list[Delivery] = []
-        self._lock = threading.Lock()  # guards the two lists below
-        self._acked: list[int] = []
-        self._requeued: list[int] = []
+        self._lock = threading.Lock()  # guards the list below
+        self._gathered: list[tuple[bool, list[int]]] = []  # whether to requeue, and what
 
     def receive(self, timeout_s: float) -> list[Delivery]:
         deadline = monotonic() + timeout_s
@@ -65,14 +64,10 @@ class AmqpConsumer:
         return arrived
 
     def ack(self, tags: Iterable[int]) -> None:
-        with self._lock:
-            self._acked.extend(tags)
-        self._wakeup.set()
+        self._gather(False, tags)
 
     def requeue(self, tags: Iterable[int]) -> None:
-        with self._lock:
-            self._requeued.extend(tags)
-        self._wakeup.set()
+        self._gather(True, tags)
 
     def wake(self) -> None:
         self._woken = True
@@ -90,6 +85,12 @@ class AmqpConsumer:
                 link.abandon()
         self._forget()
         self._wakeup.close()
+
+    def _gather(self, requeue: bool, tags: Iterable[int]) -> None:
+        batch = list(tags)
+        with self._lock:
+            self._gathered.append((requeue, batch))
+        self._wakeup.set()
 
     def _connected(self) -> Link:
         link = self._link
@@ -139,15 +140,13 @@ class AmqpConsumer:
 
     def _send_settled(self, link: Link) -> None:
         """Write the acknowledgements that were gathered; those of earlier connections are void."""
-        if not self._acked and not self._requeued:
+        if not self._gathered:
             return
         with self._lock:
-            acked, self._acked = self._acked, []
-            requeued, self._requeued = self._requeued, []
+            gathered, self._gathered = self._gathered, []
         earlier, channel, write = self._earlier, self._channel_id, link.wire.write
         settled = self._unsettled.settle(
-            [tag - earlier for tag in acked if tag > earlier],
-            [tag - earlier for tag in requeued if tag > earlier],
+            (requeue, [tag - earlier for tag in tags if tag > earlier]) for requeue, tags in gathered
         )
         for tag in settled.requeue:
             write(frames.requeue_frame(channel, tag))
