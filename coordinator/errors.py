@@ -6,6 +6,7 @@ CoordinatorError
 +-- UnknownSaga          no saga has this id
 +-- NotAccepting         this coordinator takes no new work now (stopping or full); try another replica
 +-- CannotListen         the HTTP door's address cannot be had; choose another
++-- NotLoadable          `module:saga` names no saga; says what is there
 +-- Unreachable          (commands) no coordinator answers where AMENDS_URL points
 +-- Declined             (commands) the coordinator answered with an error
 """
@@ -68,6 +69,10 @@ class CannotListen(CoordinatorError):
         super().__init__(
             f"cannot listen on {host} port {port}: {why}; choose another with AMENDS_HTTP_HOST and AMENDS_HTTP_PORT"
         )
+
+
+class NotLoadable(CoordinatorError):
+    """`module:saga` names nothing that is a saga."""
 
 
 class Unreachable(CoordinatorError):

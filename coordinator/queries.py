@@ -34,7 +34,7 @@ LIMIT_TIME = "SET LOCAL statement_timeout = '10s'"
 
 # In the order of `Header`.
 _HEADER = """id::text, name, version, status, backwards, key, labels, input_hash, started_ms, clock_ms,
-    deadline_ms, stuck_steps, error, created_at, ended_at"""
+    deadline_ms, stuck_steps, error, created_at, ended_at, format"""
 
 # One saga's header, with its overrides.
 HEADER = f"""

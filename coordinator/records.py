@@ -28,6 +28,7 @@ class Header:
     error: str | None
     created_at: datetime
     ended_at: datetime | None
+    format: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,10 +48,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event of the log, with what the machine made of it: empty and None if it was not replayed."""
+    """One event of the log, with what the machine made of it: empty and None if it was not replayed.
+
+    An event that this release does not know is told by its name.
+    """
 
     at: int
-    event: Event
+    event: Event | str
     effects: Sequence[Effect] = ()
     before: Saga | None = None
     after: Saga | None = None
@@ -132,8 +135,10 @@ class _Telling:
             error=error,
         )
 
-    def _event(self, at: int, event: Event) -> Iterator[Entry]:
+    def _event(self, at: int, event: Event | str) -> Iterator[Entry]:
         match event:
+            case str():
+                yield Entry(at=at, what=event)
             case Started():
                 yield Entry(at=at, what="saga", outcome="started")
             case Replied():

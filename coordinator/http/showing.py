@@ -18,8 +18,9 @@ from amends.coordinator.http.views import (
     TimelineView,
     moment,
 )
-from amends.coordinator.records import Detail, Header, History, StepRow
-from amends.coordinator.saga.state import Saga, Status
+from amends.coordinator.records import Detail, Header, History, LogRow, StepRow
+from amends.coordinator.saga.events import Event
+from amends.coordinator.saga.state import FORMAT, Saga, Status
 
 
 def shown_line(header: Header) -> SagaLine:
@@ -52,24 +53,37 @@ def shown_saga(detail: Detail, *, payloads: bool) -> SagaView:
 
 
 def shown_timeline(history: History, catalog: Catalog, *, rows_max: int) -> TimelineView:
-    """A saga's course; only what the log itself says, where its definition is gone or it is of another release."""
+    """A saga's course; only what the log itself says, where this release cannot replay it."""
     header = history.detail.header
-    log = [(row.at_ms, decode_event(dict(row.event))) for row in history.log]
-    definition = catalog.get(header.name, header.version) if log else None
-    if definition is not None:
-        first = timeline.beginning(definition, _begun(history.detail))
-        course = list(timeline.replay(definition, first, log))
-    else:
-        course = [timeline.Happened(at, event) for at, event in log]
     return TimelineView(
         id=header.id,
         name=header.name,
         version=header.version,
         status=header.status,
-        entries=[_entry(entry) for entry in timeline.entries(course)],
+        entries=[_entry(entry) for entry in timeline.entries(_course(history, catalog))],
         waits_for=saga_waits_for(history.detail),
-        truncated=len(log) >= rows_max,
+        truncated=len(history.log) >= rows_max,
     )
+
+
+def _course(history: History, catalog: Catalog) -> list[timeline.Happened]:
+    header = history.detail.header
+    told = [timeline.Happened(row.at_ms, _event(row)) for row in history.log]
+    log = [(happened.at, happened.event) for happened in told if not isinstance(happened.event, str)]
+    if not log or len(log) < len(told) or header.format != FORMAT:
+        return told
+    definition = catalog.get(header.name, header.version)
+    if definition is None:
+        return told
+    first = timeline.beginning(definition, _begun(history.detail))
+    return list(timeline.replay(definition, first, log))
+
+
+def _event(row: LogRow) -> Event | str:
+    try:
+        return decode_event(dict(row.event))
+    except (KeyError, ValueError):
+        return str(row.event.get("event"))  # Of a newer release: its name is all that is known of it.
 
 
 def _begun(detail: Detail) -> Saga:

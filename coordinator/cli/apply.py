@@ -1,0 +1,34 @@
+"""`amends apply`: register sagas with the coordinator."""
+
+from __future__ import annotations
+
+import click
+
+from amends.coordinator.cli.command import Told, coordinator, json_option, print_json, say
+from amends.coordinator.cli.loading import load_saga
+
+
+@click.command(cls=Told)
+@click.argument("sagas", nargs=-1, required=True, metavar="MODULE:SAGA...")
+@click.option(
+    "--no-activate", is_flag=True, help="Register only: new sagas go on taking the version they take now."
+)
+@json_option
+def apply(sagas: tuple[str, ...], no_activate: bool, as_json: bool) -> None:
+    """Register sagas: `amends apply shop.sagas:place_order`.
+
+    New sagas of the name take this version; running ones stay with theirs. Applying the same again changes
+    nothing; other content needs another version. With --json: one object a line.
+    """
+    loaded = [(reference, load_saga(reference)) for reference in sagas]  # All, before anything is registered.
+    with coordinator() as api:
+        for reference, saga in loaded:
+            body = {"definition": saga.definition.to_json(), "activate": not no_activate}
+            done = api.post("/definitions", body)
+            if as_json:
+                print_json(done)
+            else:
+                what = "registered" if done["created"] else "unchanged"
+                say(
+                    f"{what}: {done['name']} version {done['version']} ({done['hash'][:12]}) from {reference}"
+                )

@@ -1,0 +1,86 @@
+"""The commands' way to a coordinator: HTTP with a token, and errors that say the mend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import httpx
+
+from amends.coordinator.config import CommandSettings
+from amends.coordinator.errors import Declined, Unreachable
+
+Answer: TypeAlias = dict[str, Any]
+Params: TypeAlias = Mapping[str, str | int | float | bool | Sequence[str] | None]
+
+TIMEOUT_S: Final = 60.0
+CONNECT_S: Final = 5.0
+PAGE: Final = 200
+
+
+class Api:
+    """One coordinator's HTTP door. Every method raises Unreachable or Declined."""
+
+    def __init__(self, settings: CommandSettings) -> None:
+        self._url = settings.url
+        headers = {"Authorization": f"Bearer {settings.token}"} if settings.token else {}
+        self._http = httpx.Client(
+            base_url=settings.url, headers=headers, timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S)
+        )
+
+    def get(self, path: str, params: Params | None = None) -> Answer:
+        """Read something."""
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        return self._ask("GET", path, params=given)
+
+    def post(self, path: str, body: Mapping[str, object]) -> Answer:
+        """Do something."""
+        return self._ask("POST", path, json=dict(body))
+
+    def sagas(self, params: Params, rows_max: int) -> Iterator[Answer]:
+        """Up to `rows_max` sagas that fit, page by page."""
+        cursor: str | None = None
+        left = rows_max
+        while left > 0:
+            page = self.get("/sagas", {**params, "cursor": cursor, "limit": min(PAGE, left)})
+            yield from page["sagas"]
+            left -= len(page["sagas"])
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def close(self) -> None:
+        """Let the connection go."""
+        self._http.close()
+
+    def _ask(self, method: str, path: str, **how: Any) -> Answer:
+        try:
+            response = self._http.request(method, path, **how)
+        except httpx.ConnectError as error:
+            raise Unreachable(
+                f"no coordinator answers at {self._url} ({error}); start one with `amends coordinator`, "
+                f"or set AMENDS_URL to where it is"
+            ) from error
+        except httpx.TimeoutException as error:
+            raise Unreachable(
+                f"the coordinator at {self._url} (AMENDS_URL) did not answer in time; look, then repeat"
+            ) from error
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the connection to {self._url} (AMENDS_URL) broke: {error}") from error
+        return self._read(response)
+
+    def _read(self, response: httpx.Response) -> Answer:
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            raise Unreachable(
+                f"{self._url} (AMENDS_URL) answered {response.status_code} and no JSON: this is no coordinator"
+            )
+        if response.is_success:
+            return body
+        code, message = str(body.get("error", response.status_code)), str(body.get("message", response.text))
+        if response.status_code == 401:
+            message += "; set AMENDS_TOKEN to a secret of the coordinator's AMENDS_TOKENS"
+        raise Declined(response.status_code, code, message, body.get("field"))

@@ -1,0 +1,177 @@
+"""`amends sagas`: start, list, show, and an operator's acts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import click
+
+from amends.coordinator.cli.command import (
+    Commands,
+    console,
+    coordinator,
+    json_option,
+    print_json,
+    reason_option,
+    say,
+)
+from amends.coordinator.cli.tables import saga_table, show_saga
+from amends.coordinator.saga.state import Status
+
+
+@click.group(cls=Commands)
+def sagas() -> None:
+    """Start sagas, look at them, act on them."""
+
+
+@sagas.command()
+@click.argument("name")
+@click.option("--input", "input_", required=True, metavar="FILE|JSON", help="A file, `-`, or JSON itself.")
+@click.option("--key", help="Makes it safe to repeat: one key, one saga.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="For finding it again; repeatable.")
+@click.option("--version", type=click.IntRange(min=1), help="Default: the active version.")
+@json_option
+def start(
+    name: str, input_: str, key: str | None, labels: tuple[str, ...], version: int | None, as_json: bool
+) -> None:
+    """Start the saga NAME; prints its id."""
+    body = {"name": name, "input": _input(input_), "labels": _labels(labels)}
+    body |= _given(key=key, version=version)
+    with coordinator() as api:
+        started = api.post("/sagas", body)
+    if as_json:
+        print_json(started)
+        return
+    if not started["created"]:
+        say(f"the same start stood already; it is {started['status']}")
+    click.echo(started["id"])
+
+
+@sagas.command(name="list")
+@click.option("--status", multiple=True, type=click.Choice([status.value for status in Status]))
+@click.option("--name", help="Of one saga only.")
+@click.option("--key", help="The one this key started.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="All of them; repeatable.")
+@click.option("--older", metavar="TIME", help="Started before: `1h` ago, or an ISO time.")
+@click.option("--newer", metavar="TIME", help="Started after: `1h` ago, or an ISO time.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
+@json_option
+def list_(
+    status: tuple[str, ...],
+    name: str | None,
+    key: str | None,
+    labels: tuple[str, ...],
+    older: str | None,
+    newer: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """List sagas, newest first. With --json: one object a line."""
+    _labels(labels)
+    params = {"status": status, "name": name, "key": key, "label": labels, "older": older, "newer": newer}
+    with coordinator() as api:
+        found = api.sagas(params, limit)
+        if as_json:
+            for saga in found:
+                print_json(saga)
+            return
+        rows = list(found)
+    console().print(saga_table(rows) if rows else "no such sagas")
+
+
+@sagas.command()
+@click.argument("saga_id", type=click.UUID)
+@click.option("--payloads", is_flag=True, help="With its input and its steps' results.")
+@json_option
+def show(saga_id: UUID, payloads: bool, as_json: bool) -> None:
+    """Show one saga: where it stands, what happened, what it waits for.
+
+    With --json: one object, {"saga": ..., "timeline": [...]}.
+    """
+    with coordinator() as api:
+        saga = api.get(f"/sagas/{saga_id}", {"payloads": payloads})
+        timeline = api.get(f"/sagas/{saga_id}/timeline")
+    if as_json:
+        print_json({"saga": saga, "timeline": timeline["entries"]})
+    else:
+        show_saga(console(), saga, timeline, payloads=payloads)
+
+
+@sagas.command()
+@click.argument("saga_id", type=click.UUID)
+@reason_option
+@click.option("--step", "path", help="Only this step. Default: everything that is stuck or waits.")
+@click.option("--deadline", metavar="DURATION", help="A new deadline, from now, such as 24h.")
+@json_option
+def retry(saga_id: UUID, reason: str, path: str | None, deadline: str | None, as_json: bool) -> None:
+    """Make everything outstanding due again; stuck steps in a new round."""
+    _act(saga_id, "retry", {"reason": reason, **_given(path=path, deadline=deadline)}, as_json)
+
+
+@sagas.command()
+@click.argument("saga_id", type=click.UUID)
+@click.option("--step", "path", required=True, help="The stuck step.")
+@reason_option
+@json_option
+def skip(saga_id: UUID, path: str, reason: str, as_json: bool) -> None:
+    """Do without a stuck step, once a closing fence has told what became of it."""
+    _act(saga_id, "skip", {"reason": reason, "path": path}, as_json)
+
+
+@sagas.command()
+@click.argument("saga_id", type=click.UUID)
+@reason_option
+@json_option
+def compensate(saga_id: UUID, reason: str, as_json: bool) -> None:
+    """Turn a saga back now."""
+    _act(saga_id, "compensate", {"reason": reason}, as_json)
+
+
+def _given(**fields: object) -> dict[str, object]:
+    """The fields that were given."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _act(saga_id: UUID, act: str, body: dict[str, object], as_json: bool) -> None:
+    with coordinator() as api:
+        done = api.post(f"/sagas/{saga_id}/{act}", body)
+    if as_json:
+        print_json(done)
+    else:
+        say(f"{act}: done; saga {done['id']} is {done['status']}")
+
+
+def _input(text: str) -> Any:
+    """The JSON in a file, on standard input (`-`), or in the text itself."""
+    source = "--input"
+    if text == "-":
+        text, source = sys.stdin.read(), "standard input"
+    elif not text.lstrip().startswith(("{", "[", '"')) and _is_file(text):
+        source = text
+        text = Path(text).read_text("utf-8")
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        mend = "give a file, `-` for standard input, or JSON" if source == "--input" else "it must be JSON"
+        raise click.BadParameter(f"{source} is no JSON ({error}); {mend}", param_hint="--input") from None
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    labels = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{pair!r} is not K=V", param_hint="--label")
+        labels[name] = value
+    return labels

@@ -1,0 +1,137 @@
+"""`amends coordinator`: the one place where a coordinator process is wired together."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import click
+from sqlalchemy import Engine
+
+from amends.coordinator.catalog import Catalog
+from amends.coordinator.cli.command import Told
+from amends.coordinator.cli.loading import load_saga
+from amends.coordinator.config import CoordinatorSettings, coordinator_settings
+from amends.coordinator.engine.coordinator import Coordinator
+from amends.coordinator.gauges import read_gauges
+from amends.coordinator.http.app import build_app
+from amends.coordinator.http.reading import THREADS
+from amends.coordinator.http.server import HttpServer
+from amends.coordinator.language import Saga
+from amends.coordinator.logs import set_up_logging
+from amends.coordinator.metrics import DatabaseGauges, PrometheusObserver, exposition, new_registry
+from amends.db.crashpoints import arm
+from amends.db.engines import open_engine
+from amends.db.schema import require_schema
+from amends.outbox.broker import open_broker
+
+log = logging.getLogger(__name__)
+
+FILES: Final = 65_536
+LOOK_S: Final = 1.0
+
+
+@click.command(cls=Told)
+@click.option("--apply", "sagas", multiple=True, metavar="MODULE:SAGA", help="Register at start; repeatable.")
+@click.option("--host", help="Where to listen. Default: AMENDS_HTTP_HOST, else 127.0.0.1.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), help="Default: AMENDS_HTTP_PORT, else 8080. 0: any free one."
+)
+def coordinator(sagas: tuple[str, ...], host: str | None, port: int | None) -> None:
+    """Run a coordinator: engine, relay and HTTP door in this process.
+
+    Settings by environment: AMENDS_DATABASE_URL, AMENDS_BROKER_URL, AMENDS_PREFIX, AMENDS_HTTP_HOST,
+    AMENDS_HTTP_PORT, AMENDS_TOKENS, AMENDS_LOG_FORMAT (text, json). Secrets also as NAME_FILE. Any number may
+    share one database and broker. SIGTERM and SIGINT let it finish what is under way.
+    """
+    settings = coordinator_settings(host=host, port=port)
+    loaded = [load_saga(reference) for reference in sagas]
+    set_up_logging(settings.log_format)
+    arm(settings.crash_at)
+    _allow_many_files()
+    with _told_to_stop() as stop:
+        serve(settings, loaded, stop)
+
+
+def serve(settings: CoordinatorSettings, sagas: list[Saga], stop: threading.Event) -> None:
+    """Run until `stop` is set.
+
+    Raises: SchemaOutdated, StoreUnavailable, VersionConflict, CannotListen before anything runs; ClickException
+    if a part of the coordinator dies.
+    """
+    database = open_engine(settings.database_url, label="amends coordinator")
+    doors = open_engine(settings.database_url, pool_max=THREADS, label="amends doors")
+    try:
+        require_schema(database, "coordinator")
+        catalog = Catalog(database)
+        for saga in sagas:
+            done = catalog.register(saga.definition, actor="coordinator")
+            log.info(
+                "definition_applied",
+                extra={"saga": done.name, "version": done.version, "created": done.created},
+            )
+        _run(settings, database, doors, stop)
+    finally:
+        doors.dispose()
+        database.dispose()
+
+
+def _run(settings: CoordinatorSettings, database: Engine, doors: Engine, stop: threading.Event) -> None:
+    registry = new_registry()
+    broker = open_broker(settings.broker_url)
+    engine = Coordinator(database, broker, prefix=settings.prefix, observer=PrometheusObserver(registry))
+    registry.register(DatabaseGauges(lambda: read_gauges(doors), broker_up=lambda: engine.status().broker_up))
+    app = build_app(engine, doors, settings.tokens, scrape=lambda: exposition(registry))
+    server = HttpServer(app, host=settings.host, port=settings.port)
+    engine.start()
+    try:
+        server.start()
+        log.info("coordinator_ready", extra={"prefix": settings.prefix, "url": server.url})
+        _watch(engine, server, stop)
+    finally:
+        log.info("coordinator_stopping")
+        # The door first: what it was asked is still decided and answered.
+        server.stop()
+        engine.stop()
+        broker.close()
+        log.info("coordinator_stopped")
+
+
+def _watch(engine: Coordinator, server: HttpServer, stop: threading.Event) -> None:
+    """Wait for `stop`. A part that died cannot be mended from within: whoever started this process starts it anew."""
+    while not stop.wait(LOOK_S):
+        if not engine.status().running:
+            raise click.ClickException("a thread of the coordinator died; its log tells why")
+        if not server.alive:
+            raise click.ClickException("the HTTP server died; its log tells why")
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _allow_many_files() -> None:
+    """Ten thousand long polls are ten thousand sockets: take as many files as this process is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,174 @@
+"""Sagas, timelines and the outbox as people read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from amends.coordinator.cli.command import cell, visible
+
+_STATUS_STYLES: Final = {
+    "running": "cyan",
+    "compensating": "yellow",
+    "stuck": "bold red",
+    "completed": "green",
+    "compensated": "magenta",
+    "rejected": "red",
+}
+_OUTCOME_STYLES: Final = {
+    "done": "green",
+    "refused": "yellow",
+    "failed": "red",
+    "timeout": "red",
+    **_STATUS_STYLES,
+}
+
+
+def saga_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Some sagas, one a line."""
+    table = _table("id", "saga", "status", "started", "took", "key", "labels", "stuck at")
+    table.columns[0].no_wrap = True
+    for row in rows:
+        table.add_row(
+            cell(row["id"]),
+            cell(f"{row['name']} v{row['version']}"),
+            cell(row["status"], _STATUS_STYLES.get(row["status"], "")),
+            cell(_moment(row["started_at"])),
+            cell(_took(row)),
+            cell(row["key"]),
+            cell(_labels(row["labels"])),
+            cell(", ".join(one["path"] or "the saga" for one in row["stuck"])),
+        )
+    return table
+
+
+def show_saga(
+    console: Console, saga: Mapping[str, Any], timeline: Mapping[str, Any], *, payloads: bool
+) -> None:
+    """One saga: its head, its course, what it waits for."""
+    head = Text.assemble(
+        (visible(f"{saga['name']} v{saga['version']} "), "bold"),
+        saga["id"],
+        "  ",
+        (saga["status"], _STATUS_STYLES.get(saga["status"], "")),
+    )
+    console.print(head)
+    facts = {
+        "key": saga["key"],
+        "labels": _labels(saga["labels"]),
+        "started": _moment(saga["started_at"]),
+        "ended": _moment(saga["ended_at"]) if saga["ended_at"] else None,
+        "deadline": _moment(saga["deadline_at"]) if saga["deadline_at"] and not saga["ended_at"] else None,
+        "why": saga["error"],
+        "overrides": "; ".join(saga["overrides"]),
+        "input": json.dumps(saga["input"], ensure_ascii=False) if payloads else None,
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(Text.assemble((f"  {name:<9} ", "dim"), visible(str(value))))
+    console.print(timeline_table(timeline["entries"]))
+    if timeline["truncated"]:
+        console.print(Text("there is more: the timeline shows its beginning", style="yellow"))
+    if saga["waits_for"]:
+        console.print(Text.assemble(("waits for ", "bold"), visible(saga["waits_for"])))
+    if payloads:
+        for step in saga["steps"]:
+            if step["result"] is not None:
+                result = json.dumps(step["result"], ensure_ascii=False)
+                console.print(Text.assemble((f"  {visible(step['path'])} ", "dim"), visible(result)))
+
+
+def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
+    """A saga's course, one event a line."""
+    table = _table("time", "what", "step", "try", "took", "outcome", "why")
+    for entry in entries:
+        outcome = entry["outcome"]
+        what = entry["op"] if entry["what"] == "step" else entry["what"]
+        why = entry["error"]
+        if entry["actor"]:
+            why = f"{entry['actor']}: {why}"
+        table.add_row(
+            cell(_clock(entry["at"]), "dim"),
+            cell(f"{entry['what']} {entry['op']}" if entry["what"] == "sent" else what),
+            cell(entry["path"]),
+            cell(entry["attempt"]),
+            cell(_seconds(entry["duration"])),
+            cell(outcome, _OUTCOME_STYLES.get(outcome or "", "")),
+            cell(why),
+        )
+    table.columns[0].no_wrap = True
+    return table
+
+
+def definition_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Registered versions."""
+    table = _table("saga", "version", "active", "hash", "registered", "by")
+    for row in rows:
+        active = "yes" if row["active"] else ""
+        registered = _moment(row["registered_at"])
+        table.add_row(
+            cell(row["name"]),
+            cell(row["version"]),
+            cell(active, "green"),
+            cell(row["hash"][:12]),
+            cell(registered),
+            cell(row["registered_by"]),
+        )
+    return table
+
+
+def parked_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Outbox rows that need an operator."""
+    table = _table("id", "type", "to", "since", "tries", "why")
+    for row in rows:
+        to = f"{row['exchange']}/{row['routing_key']}" if row["exchange"] else row["routing_key"]
+        table.add_row(
+            cell(row["id"]),
+            cell(row["type"]),
+            cell(to),
+            cell(_moment(row["parked_at"])),
+            cell(row["attempts"]),
+            cell(row["error"]),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, header_style="bold", pad_edge=False)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def _moment(text: str) -> str:
+    """In the reader's own time zone, to the second."""
+    return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _clock(text: str) -> str:
+    return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
+def _took(row: Mapping[str, Any]) -> str:
+    if not row["ended_at"]:
+        return ""
+    took = datetime.fromisoformat(row["ended_at"]) - datetime.fromisoformat(row["started_at"])
+    return _seconds(took.total_seconds())
+
+
+def _seconds(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
