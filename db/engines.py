@@ -107,7 +107,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         except BaseException as error:
             _give_up(connection, error)
             if isinstance(error, DBAPIError) and is_away(error):
-                raise StoreUnavailable(_said(engine, error)) from error
+                raise StoreUnavailable(description(engine, error)) from error
             raise
         try:
             connection.commit()
@@ -119,7 +119,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
                     sqlite3.SQLITE_LOCKED,
                     sqlite3.SQLITE_FULL,
                 )
-                raise (StoreUnavailable if known else CommitUnknown)(_said(engine, error)) from error
+                raise (StoreUnavailable if known else CommitUnknown)(description(engine, error)) from error
             raise
 
 
@@ -143,7 +143,7 @@ def _connected(engine: Engine) -> Iterator[Connection]:
         raise StoreUnavailable(f"no database connection came free: {error}") from error
     except DBAPIError as error:
         if is_away(error) or _refused_at_the_door(error):
-            raise StoreUnavailable(_said(engine, error)) from error
+            raise StoreUnavailable(description(engine, error)) from error
         raise
     try:
         yield connection
@@ -167,7 +167,8 @@ def _give_up(connection: Connection, error: BaseException) -> None:
         connection.invalidate()
 
 
-def _said(engine: Engine, error: DBAPIError) -> str:
+def description(engine: Engine, error: DBAPIError) -> str:
+    """What happened and where, on one line, without the password."""
     where = engine.url.set(password=None, query={}).render_as_string()
     first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
     return f"the database {where} is away: {first}"

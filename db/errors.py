@@ -6,12 +6,15 @@ DatabaseError
 +-- UnsupportedDatabase  a database URL amends has no way to
 +-- InvalidSetting       an environment variable holds what it may not; the message names it and says what it may be
 +-- SchemaOutdated       the schema is older (or missing); the message names the command
++-- UnknownRevision      there is no such migration to go back to
 +-- MigrationBusy        another process has been migrating for too long; look at it, then run again
 +-- EmbeddedUnavailable  no PostgreSQL wheel for this platform; the message names the mend
 +-- MissingExtra         an optional dependency is missing; the message prints its pip line
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class DatabaseError(Exception):
@@ -45,6 +48,15 @@ class InvalidSetting(DatabaseError):
 
 class SchemaOutdated(DatabaseError):
     """The database's schema is not the one this release needs."""
+
+
+class UnknownRevision(DatabaseError):
+    """There is no such migration to go back to."""
+
+    def __init__(self, which: str, revision: str, known: Iterable[str]) -> None:
+        super().__init__(
+            f"the {which} schema has no revision {revision!r}; known: base, {', '.join(sorted(known))}"
+        )
 
 
 class MigrationBusy(DatabaseError):

@@ -7,17 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from amends.db.engines import is_away, transaction
-from amends.db.errors import MigrationBusy, MissingExtra, StoreUnavailable
+from amends.db.engines import description, is_away, transaction
+from amends.db.errors import (
+    MigrationBusy,
+    MissingExtra,
+    StoreUnavailable,
+    UnknownRevision,
+    UnsupportedDatabase,
+)
 from amends.db.schema import SCHEMAS, Which, revision
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 _POLL_S: Final = 0.1
 LOCK_WAIT_S: Final = 600.0
@@ -39,8 +46,10 @@ def migrate(engine: Engine, which: Which, *, lock_wait_s: float = LOCK_WAIT_S) -
     """Upgrade to this release's schema; a database that is there already, or ahead, is left alone.
 
     Processes that come at the same time take turns. PostgreSQL commits each migration by itself.
-    Raises: MigrationBusy, StoreUnavailable, MissingExtra without Alembic.
+    Raises: MigrationBusy, StoreUnavailable, MissingExtra without Alembic; UnsupportedDatabase if it is not PostgreSQL
+    that the coordinator was given.
     """
+    _check(engine, which)
     with migration_lock(engine, which, lock_wait_s):
         before = _revision(engine, which)
         if before is None or int(before) < int(SCHEMAS[which].needs):
@@ -51,8 +60,12 @@ def migrate(engine: Engine, which: Which, *, lock_wait_s: float = LOCK_WAIT_S) -
 def downgrade(engine: Engine, which: Which, target: str, *, lock_wait_s: float = LOCK_WAIT_S) -> Migrated:
     """Go back to revision `target`, or to before the first with `base`: that drops every table and its data.
 
-    Raises: as `migrate`.
+    Raises: UnknownRevision, and as `migrate`.
     """
+    _check(engine, which)
+    known = {script.revision for script in _scripts(which).walk_revisions()}
+    if target not in {"base", *known}:
+        raise UnknownRevision(which, target, known)
     with migration_lock(engine, which, lock_wait_s):
         before = _revision(engine, which)
         _alembic(engine, which, "downgrade", target)
@@ -93,7 +106,7 @@ def _autocommit(engine: Engine) -> Iterator[Connection]:
             yield connection
     except DBAPIError as error:
         if is_away(error):
-            raise StoreUnavailable(f"the database broke off during a migration: {error.orig}") from error
+            raise StoreUnavailable(description(engine, error)) from error
         raise
 
 
@@ -102,21 +115,36 @@ def _revision(engine: Engine, which: Which) -> str | None:
         return revision(connection, which)
 
 
-def _alembic(engine: Engine, which: Which, direction: str, target: str) -> None:
-    try:
-        from alembic import command
-    except ModuleNotFoundError as error:
-        raise MissingExtra("migrating a database", "migrations") from error
+def _check(engine: Engine, which: Which) -> None:
+    if which == "coordinator" and engine.dialect.name != "postgresql":
+        raise UnsupportedDatabase(f"the coordinator's database is PostgreSQL, not {engine.dialect.name}")
+
+
+def _alembic(engine: Engine, which: Which, direction: Literal["upgrade", "downgrade"], target: str) -> None:
     configuration = alembic_config(which)
+    from alembic import command
+
     with engine.connect() as connection:
         configuration.attributes["connection"] = connection
-        {"upgrade": command.upgrade, "downgrade": command.downgrade}[direction](configuration, target)
+        (command.upgrade if direction == "upgrade" else command.downgrade)(configuration, target)
+
+
+def _scripts(which: Which) -> ScriptDirectory:
+    configuration = alembic_config(which)
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory.from_config(configuration)
 
 
 def alembic_config(which: Which) -> Config:
-    """Alembic's configuration for one of our histories; `attributes["connection"]` is still to be set."""
-    from alembic.config import Config
+    """Alembic's configuration for one of our histories; `attributes["connection"]` is still to be set.
 
+    Raises: MissingExtra without Alembic.
+    """
+    try:
+        from alembic.config import Config
+    except ModuleNotFoundError as error:
+        raise MissingExtra("migrating a database", "migrations") from error
     configuration = Config()
     location = Path(__file__).parent / "migrations" / which
     configuration.set_main_option("script_location", str(location).replace("%", "%%"))

@@ -73,6 +73,8 @@ def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Ta
         ),
         Index(f"ix_{name}_owned", "owner", "created_at", postgresql_where=text("owner IS NOT NULL")),
         Index(f"ix_{name}_keyed", "ordering_key", "id", postgresql_where=text("ordering_key IS NOT NULL")),
+        # An id that was deleted must never name another message: a late confirm or receipt would delete that.
+        sqlite_autoincrement=True,
         schema=schema,
     )
     return keep_small(table, QUEUE)

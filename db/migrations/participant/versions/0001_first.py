@@ -91,6 +91,7 @@ def upgrade() -> None:
         sa.CheckConstraint("sent_at IS NULL OR needs_receipt", name="ck_amends_outbox_sent_needs_receipt"),
         sa.CheckConstraint("sent_at IS NULL OR owner IS NULL", name="ck_amends_outbox_sent_has_no_owner"),
         sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_amends_outbox_keyed",

@@ -1,0 +1,40 @@
+# make demo   a thousand orders through coordinator, outbox and three participants; needs Python and make, no servers
+# make test   the tests, against a real PostgreSQL and a real RabbitMQ
+# make check  lint, format, types, import rules
+# make clean  back to the fresh clone
+#
+# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo or to pytest.
+
+.POSIX:
+.PHONY: help demo test check clean
+
+BIN = .venv/bin
+
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p; s/^#$$//p' Makefile
+
+demo: .venv/embedded
+	@$(BIN)/amends demo $(ARGS)
+
+test: .venv/dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p build/typing/amends
+	@for package in coordinator participants outbox db demo; do \
+	    ln -sfn ../../../$$package build/typing/amends/$$package; done
+	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps: installed again only when the project file changed. `dev` holds all that `embedded` does.
+.venv/embedded: pyproject.toml tools/install
+	@tools/install .venv embedded
+
+.venv/dev: pyproject.toml tools/install
+	@tools/install .venv dev
