@@ -19,7 +19,9 @@ class InvalidDefinition(SagaError):
 
     def __init__(self, name: str, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
-        super().__init__(f"saga {name!r} is not valid:\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+        super().__init__(
+            f"saga {name!r} is not valid:\n" + "\n".join(f"  - {problem}" for problem in self.problems)
+        )
 
 
 class ActRefused(SagaError):

@@ -136,4 +136,6 @@ class Compensate:
 
 
 Act: TypeAlias = Retry | Skip | Compensate
-Event: TypeAlias = Started | Replied | TimerFired | DeadlineReached | Admitted | Unsendable | InternalError | Act
+Event: TypeAlias = (
+    Started | Replied | TimerFired | DeadlineReached | Admitted | Unsendable | InternalError | Act
+)

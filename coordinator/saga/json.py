@@ -6,7 +6,7 @@ import json
 from hashlib import sha256
 from typing import TypeAlias, Union
 
-Json: TypeAlias = Union[None, bool, int, float, str, list["Json"], dict[str, "Json"]]  # noqa: UP007 - recursive
+Json: TypeAlias = Union[None, bool, int, float, str, list["Json"], dict[str, "Json"]]  # noqa: UP007, RUF036 - recursive
 
 
 def canonical(value: Json) -> str:

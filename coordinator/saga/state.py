@@ -104,8 +104,9 @@ class Saga:
     """One saga. `steps` holds at least the instances its next event touches.
 
     `positions` keeps, per composite node of the definition, what the walk needs to go on: of a chain the index of
-    the child under way, of a group how many branches are still open. `wants_back` says why a saga whose pivot is in
-    doubt would compensate (deadline, retries, an operator). `cause` says why it compensates.
+    the child under way, of a group how many branches are still open; and under `stuck` how many steps are stuck.
+    `wants_back` says why a saga whose pivot is in doubt would compensate (deadline, retries, an operator).
+    `cause` says why it compensates, or which internal error made it stuck.
     """
 
     id: str
@@ -134,8 +135,9 @@ class Saga:
 
     @property
     def stuck_steps(self) -> tuple[Step, ...]:
-        """The steps that need an operator, in path order."""
-        return tuple(step for _, step in sorted(self.steps.items()) if step.phase is Phase.STUCK)
+        """The steps that need an operator, in path order; not those that a recorded reply will settle."""
+        stuck = (step for _, step in sorted(self.steps.items()) if step.phase is Phase.STUCK)
+        return tuple(step for step in stuck if step.recorded is None)
 
 
 def queue_of(participant: str, op: Op) -> str:

@@ -1,0 +1,84 @@
+"""`Saga`: how service authors declare one. Derives the input's JSON Schema, which the pure part does not."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.errors import InvalidDefinition
+from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.nodes import Duration, Sketch, chain
+
+
+class Saga:
+    """A declared saga. Its `definition` is what is registered; declaring one does no I/O.
+
+    `input` is the type of what a saga is started with: a msgspec Struct, a dataclass, a TypedDict, a pydantic model,
+    or a JSON Schema as a dict; None takes anything.
+    Raises: InvalidDefinition, with every problem, its place and its mend.
+    """
+
+    __slots__ = ("definition", "input_type")
+
+    def __init__(
+        self,
+        name: str,
+        root: Sketch,
+        *,
+        version: int,
+        deadline: Duration = "24h",
+        input: type | dict[str, Any] | None = None,  # noqa: A002 - The word of the language.
+    ) -> None:
+        if not isinstance(root, Sketch):
+            raise TypeError(
+                f"a saga is made of nodes such as chain(...) or step(...), not of {type(root).__name__}"
+            )
+        if root.json.get("kind") != "chain":
+            root = chain(root)
+        self.input_type = None if isinstance(input, dict) else input
+        self.definition = Definition.from_json(
+            {
+                "name": name,
+                "version": version,
+                "deadline": round(deadline * 1000) if isinstance(deadline, float | int) else deadline,
+                "input": json_schema(name, input),
+                "root": root.json,
+            }
+        )
+
+    @property
+    def name(self) -> str:
+        """The saga's name."""
+        return self.definition.name
+
+    @property
+    def version(self) -> int:
+        """The definition's version."""
+        return self.definition.version
+
+    def __repr__(self) -> str:
+        return f"<Saga {self.name!r} version {self.version}>"
+
+
+def json_schema(name: str, input_type: type | dict[str, Any] | None) -> dict[str, Json] | None:
+    """The JSON Schema of a saga's input; None if anything will do.
+
+    Raises: InvalidDefinition for a type that no schema can be derived from.
+    """
+    if input_type is None or isinstance(input_type, dict):
+        return input_type
+    try:
+        # A pydantic model knows its own; pydantic itself is the service's dependency, not ours.
+        derive = getattr(input_type, "model_json_schema", None)
+        schema = derive() if derive is not None else msgspec.json.schema(input_type)
+    except Exception as error:
+        raise InvalidDefinition(
+            name,
+            [
+                f"saga: no JSON Schema can be derived from input={getattr(input_type, '__name__', input_type)!s} "
+                f"({error}); use a msgspec Struct, a dataclass, a pydantic model, or write the schema as a dict"
+            ],
+        ) from error
+    return cast(dict[str, Json], schema)
