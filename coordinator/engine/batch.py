@@ -33,7 +33,7 @@ from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.timing import HeldTimer, Timing
 from amends.coordinator.engine.writing import write
 from amends.coordinator.saga.errors import ActRefused
-from amends.coordinator.saga.events import Admitted, InternalError
+from amends.coordinator.saga.events import Admitted, Compensate, InternalError, Retry
 from amends.coordinator.saga.state import FORMAT, Phase, queue_of
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
@@ -167,17 +167,14 @@ class Batch:
         if not changed:
             reason = "nothing to do: nothing is outstanding"
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
-        path = getattr(act, "path", None)
-        details = (
-            json_text({"deadline": act.deadline}) if getattr(act, "deadline", None) is not None else None
-        )
+        details = json_text({"deadline": act.deadline}) if isinstance(act, Retry) and act.deadline else None
         self._connection.exec_driver_sql(
             sql.AUDIT,
             {
                 "actor": act.actor,
                 "act": type(act).__name__.lower(),
                 "saga_id": item.saga_id,
-                "path": path,
+                "path": None if isinstance(act, Compensate) else act.path,
                 "reason": act.reason.replace("\x00", ""),
                 "details": details,
             },

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 FAILURES_MAX: Final = 3
 IDLE_S: Final = 0.5
-_DEADLOCK: Final = frozenset({"40P01", "40001"})
+_TRANSIENT: Final = frozenset({"40P01", "40001", "55P03"})  # deadlock, serialization, lock timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Decider:
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_longest_s)
                 self.turned_at = time.monotonic()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - Whatever it is, it is singled out and quarantined (E2).
                 self._failed(items, error)
                 return
             else:
@@ -194,7 +194,7 @@ class Decider:
                 self._carry([item])
             return
         item = items[0]
-        item.failures += 0 if _is_deadlock(error) else 1
+        item.failures += 0 if _is_transient(error) else 1
         if item.failures < FAILURES_MAX:
             self._carry(items)
             return
@@ -230,8 +230,8 @@ def _say(answer: Callable[[], None]) -> None:
         log.debug("answer_not_awaited")  # Its door has gone: a client that hung up.
 
 
-def _is_deadlock(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _DEADLOCK
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRANSIENT
 
 
 def _text(error: Exception) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
 from amends.coordinator.saga import events
 from amends.coordinator.saga.events import Event
 from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.state import Op
 
 _EVENTS: Final[dict[str, type[Event]]] = {
     kind.__name__: kind
@@ -32,6 +34,11 @@ _DEFAULTS: Final[dict[str, dict[str, object]]] = {
     }
     for name, kind in _EVENTS.items()
 }
+_READERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "op": Op,
+    "closes": Op,
+    "outcome": events.Outcome,
+}
 _encoder = msgspec.json.Encoder()
 
 
@@ -52,7 +59,10 @@ def encode_event(event: Event) -> str:
 
 def decode_event(entry: dict[str, Json]) -> Event:
     """The event of one log entry. Raises: KeyError for an event of a newer release."""
-    fields = dict(entry)
-    kind = _EVENTS[str(fields.pop("event"))]
-    fields["held"] = fields.get("held", [])
-    return msgspec.convert(fields, kind)
+    fields: dict[str, Any] = dict(entry)
+    kind = _EVENTS[fields.pop("event")]
+    fields["held"] = frozenset(fields.get("held", ()))
+    for name, read in _READERS.items():
+        if fields.get(name) is not None:
+            fields[name] = read(fields[name])
+    return kind(**fields)

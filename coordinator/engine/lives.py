@@ -78,8 +78,7 @@ class Advancing:
                 case Ended():
                     self._ended(live.now, effect.status)
                 case StepStuck():
-                    name = after.name
-                    self.told.append(lambda: self.observer.step_stuck(name))
+                    self._stuck(after.name)
                 case AttemptClosed():
                     self._attempt(effect)
         return True
@@ -95,6 +94,9 @@ class Advancing:
         self.apply(
             live, Unsendable(path=send.path, attempt=send.attempt, reason=reason, held=self.gate.held())
         )
+
+    def _stuck(self, name: str) -> None:
+        self.told.append(lambda: self.observer.step_stuck(name))
 
     def _ended(self, saga: Saga, status: Status) -> None:
         seconds = (saga.clock - saga.started) / 1000

@@ -1,4 +1,4 @@
-"""Deliveries from the coordinator's queue, read into items. Nothing here raises: what cannot be read is dead-lettered."""
+"""Deliveries from the coordinator's queue, read into items. What cannot be read is dead-lettered, never raised."""
 
 from __future__ import annotations
 

@@ -181,15 +181,7 @@ _STEP_COLUMNS = (
 )
 
 # Step fields that are rarely set share one column.
-_EXTRA_DEFAULTS: Mapping[str, Json] = {
-    field: Step.__dataclass_fields__[field].default
-    for field in Step.__slots__
-    if field
-    not in (
-        "path", "node", "participant", "phase", "op", "closes", "round", "attempt", "spent", "since", "due", "did",
-        "result", "error",
-    )
-}  # fmt: skip
+_EXTRA_DEFAULTS: Mapping[str, Json] = {"recorded": None, "override": None}
 
 
 def step_columns(changed: Iterable[tuple[str, Step]]) -> Columns:

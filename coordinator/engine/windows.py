@@ -45,7 +45,7 @@ class Admissions:
         if not drawn:
             parameters = {"queue": queue, "cursor": self._cursor.get(queue, ""), "rows_max": DRAWN_MAX}
             drawn.extend(row._tuple() for row in connection.exec_driver_sql(NEXT_PARKED, parameters).all())
-        admitted = []
+        admitted: list[tuple[str, str]] = []
         while drawn and len(admitted) < room:
             saga_id, path, name = drawn.popleft()
             admitted.append((str(saga_id), path))

@@ -105,7 +105,7 @@ def _time(connection: Connection, lives: list[Live], ids: OutboxIds, timing: Tim
     armed = {(one[0], one[1]) for one in arm}
     held = [one for one in timing.held if (one[0], one[1]) not in armed]
     if held:
-        columns = {
+        columns: Columns = {
             "saga_id": [one[0] for one in held],
             "path": [one[1] for one in held],
             "due_ms": [one[2] for one in held],
