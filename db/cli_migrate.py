@@ -7,7 +7,7 @@ import json
 import click
 
 from amends.db.config import Environment
-from amends.db.engines import open_engine
+from amends.db.engines import open_engine, where
 from amends.db.migrate import Migrated, downgrade
 from amends.db.migrate import migrate as upgrade
 from amends.db.schema import Which
@@ -36,24 +36,24 @@ def migrate(participant: bool, database: str | None, down_to: str | None, yes: b
     url = database or Environment.of_this_process().database_url()
     # Building an index on a full table takes its time.
     engine = open_engine(url, pool_max=2, statement_timeout_s=0, label="amends migrate")
-    where = engine.url.set(password=None, query={}).render_as_string()
+    place = where(engine)
     try:
         if down_to is None:
             done = upgrade(engine, which)
         else:
             if not yes:
-                click.confirm(f"Take the {which} schema of {where} back to {down_to}?", abort=True, err=True)
+                click.confirm(f"Take the {which} schema of {place} back to {down_to}?", abort=True, err=True)
             done = downgrade(engine, which, down_to)
     finally:
         engine.dispose()
     click.echo(
         json.dumps({"schema": which, "before": done.before, "after": done.after})
         if as_json
-        else _said(done, where)
+        else _said(done, place)
     )
 
 
-def _said(done: Migrated, where: str) -> str:
+def _said(done: Migrated, place: str) -> str:
     if done.before == done.after:
-        return f"{done.which} schema of {where}: at {done.after}, nothing to do"
-    return f"{done.which} schema of {where}: {done.before or 'nothing'} -> {done.after or 'nothing'}"
+        return f"{done.which} schema of {place}: at {done.after}, nothing to do"
+    return f"{done.which} schema of {place}: {done.before or 'nothing'} -> {done.after or 'nothing'}"

@@ -36,6 +36,7 @@ def open_engine(
     pool_max: int = 10,
     statement_timeout_s: float = 30.0,
     lock_timeout_s: float = 10.0,
+    pool_wait_s: float = 30.0,
     label: str = "amends",
 ) -> Engine:
     """An engine for PostgreSQL or a SQLite file. It does not connect yet.
@@ -72,7 +73,7 @@ def open_engine(
             hide_parameters=True,
             pool_size=pool_max,
             max_overflow=0,
-            pool_timeout=30,
+            pool_timeout=pool_wait_s,
             pool_use_lifo=True,
             connect_args={name: value for name, value in arguments.items() if name not in target.query},
         )
@@ -169,9 +170,13 @@ def _give_up(connection: Connection, error: BaseException) -> None:
 
 def description(engine: Engine, error: DBAPIError) -> str:
     """What happened and where, on one line, without the password."""
-    where = engine.url.set(password=None, query={}).render_as_string()
     first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    return f"the database {where} is away: {first}"
+    return f"the database {where(engine)} is away: {first}"
+
+
+def where(engine: Engine) -> str:
+    """The engine's database, for people: without the password and the fine print."""
+    return engine.url.set(query={}).render_as_string()
 
 
 def _sqlite_code(error: DBAPIError) -> int | None:
@@ -181,7 +186,8 @@ def _sqlite_code(error: DBAPIError) -> int | None:
 
 
 def _sqlite(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": _SQLITE_BUSY_S})
+    arguments = {} if "timeout" in url.query else {"timeout": _SQLITE_BUSY_S}
+    engine = create_engine(url, connect_args=arguments)
 
     @event.listens_for(engine, "connect")
     def _on_connect(dbapi_connection: sqlite3.Connection, _record: object) -> None:

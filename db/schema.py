@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 
-from amends.db.engines import transaction
+from amends.db.engines import transaction, where
 from amends.db.errors import SchemaOutdated
 from amends.db.tables import coordinator, participant
 
@@ -95,13 +95,11 @@ def require(connection: Connection, which: Which) -> None:
     schema = SCHEMAS[which]
     found = revision(connection, which)
     if found is None or int(found) < int(schema.needs):
-        url = connection.engine.url
         at = (
             "has no amends tables yet"
             if found is None
             else f"is at revision {found}, older than {schema.needs}"
         )
         raise SchemaOutdated(
-            f"the {which} schema of {url.set(password=None, query={}).render_as_string()} {at}; "
-            f"run: {schema.command} --database URL"
+            f"the {which} schema of {where(connection.engine)} {at}; run: {schema.command} --database URL"
         )
