@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
@@ -26,6 +26,7 @@ from amends.outbox.destinations import Destinations
 from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.flight import Cargo, Flight, Landed
 from amends.outbox.holdings import Holdings
+from amends.outbox.late import LATE_S, LateConfirmHook, tell_late
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.observer import OutboxObserver, Unobserved
 from amends.outbox.owners import BEAT_S, Owner
@@ -36,11 +37,8 @@ from amends.outbox.store import OutboxStore
 
 log = logging.getLogger(__name__)
 
-LATE_S: Final = 1.0
 _IDLE_S: Final = 0.5
 _LAUNCH_MAX: Final = 200
-
-LateConfirmHook = Callable[[list[tuple[OutboxRow, float]]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,8 +307,8 @@ class Sender:
         if confirmed:
             crash_point(f"{self._scope}.confirm.after")
             self._holdings.confirmed(confirmed)
-        if late and self._on_late_confirm is not None:
-            self._on_late_confirm(late)
+        if late:
+            tell_late(self._on_late_confirm, late)
 
     def _missed(self, one: Landed, now: float) -> None:
         message = one.cargo.message

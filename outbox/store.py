@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection, Table
@@ -19,9 +18,6 @@ from amends.outbox.storage import HandBack, OutboxStats, OwnerRules, ParkedRow, 
 from amends.outbox.store_postgresql import PostgresStorage
 from amends.outbox.store_sqlite import SqliteStorage
 from amends.outbox.wire import Receipt
-
-# A claim that met nothing but rows behind others of their key looks further, this often.
-_CLAIM_ROUNDS: Final = 10
 
 
 class OutboxStore:
@@ -94,12 +90,14 @@ class OutboxStore:
         Another relay skips leased rows until the lease runs out. Of each ordering key only the oldest row is
         taken, and only while none is under way (O6).
         """
+        return self.claim_batch(connection, rows_max, lease_s)[0]
+
+    def claim_batch(
+        self, connection: Connection, rows_max: int, lease_s: float
+    ) -> tuple[list[OutboxRow], bool]:
+        """As `claim`; also whether as many rows were due as it looked at: then there may be more."""
         with self._storage(connection) as storage:
-            for _ in range(_CLAIM_ROUNDS):
-                rows, full = storage.claim(connection, rows_max, lease_s)
-                if rows or not full:
-                    return rows
-        return []
+            return storage.claim(connection, rows_max, lease_s)
 
     def release(
         self,

@@ -1,0 +1,329 @@
+"""The sweep: publishes the rows that no living process publishes from memory (O1-O8).
+
+due row --claim: leased--> on the wire --confirmed--> deleted, or marked sent (needs_receipt)
+   ^                            |
+   +------- handed back --------+--its own fault--> parked
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from amends.db.crashpoints import crash_point
+from amends.db.engines import transaction
+from amends.db.errors import StoreUnavailable
+from amends.outbox.backoff import Backoff, after
+from amends.outbox.destinations import Destinations
+from amends.outbox.errors import BrokerUnavailable, OutboxError
+from amends.outbox.flight import Cargo, Flight, Landed
+from amends.outbox.late import LATE_S, LateConfirmHook, tell_late
+from amends.outbox.message import OutboxRow
+from amends.outbox.observer import OutboxObserver
+from amends.outbox.outcomes import Outcomes
+from amends.outbox.ports import Broker, Fate
+from amends.outbox.storage import HandBack, OwnerRules
+from amends.outbox.store import OutboxStore
+
+log = logging.getLogger(__name__)
+
+_GATHER_S = 0.02
+_OWNERS_MAX = 2_000
+_PRUNE_EVERY_S = 600.0
+_RETURN_FIRST_S, _RETURN_LONGEST_S = 1.0, 60.0
+_HELD_BACK_LONGEST_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepLimits:
+    """Limits of a sweep. `_s` are seconds.
+
+    `batch_rows_max` rows are claimed at a time, for `lease_s`; at most `window` are on the wire. An idle sweep looks
+    every `poll_s`. A message not confirmed within `confirm_s` is handed back; keep it well below the lease. A row
+    that had no route for `returned_max_s` is parked. Dead owners are looked for every `owners_every_s`, and after
+    the database was away only once living ones had `owners_pause_s` to tell.
+    """
+
+    batch_rows_max: int = 500
+    window: int = 1_000
+    lease_s: float = 30.0
+    confirm_s: float = 20.0
+    poll_s: float = 0.1
+    returned_max_s: float = 3_600.0
+    owners_every_s: float = 1.0
+    owners_pause_s: float = 10.0
+    reconnect_first_s: float = 0.1
+    reconnect_longest_s: float = 5.0
+
+
+class Sweep:
+    """One thread's work: `run` until told to stop. Any number of sweeps share a table."""
+
+    def __init__(
+        self,
+        database: Engine,
+        broker: Broker,
+        store: OutboxStore,
+        *,
+        limits: SweepLimits,
+        rules: OwnerRules,
+        observer: OutboxObserver,
+        receipts_to: str | None,
+        on_late_confirm: LateConfirmHook | None,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._limits = limits
+        self._rules = rules
+        self._observer = observer
+        self._receipts_to = receipts_to
+        self._on_late_confirm = on_late_confirm
+        self._publisher = broker.publisher()
+        self._flight = Flight(
+            self._publisher,
+            observer,
+            "sweep",
+            window=limits.window,
+            confirm_s=limits.confirm_s,
+            receipts_to=receipts_to,
+        )
+        self._destinations = Destinations()
+        self._outcomes = Outcomes(database, store, observer)
+        self._stopping = threading.Event()
+        self._reconnect = Backoff(limits.reconnect_first_s, limits.reconnect_longest_s)
+        self._database_backoff = Backoff(0.1, 5.0)
+        self._down_until: float | None = 0.0
+        self._poll_at = 0.0
+        self._more = False
+        self._owners_at = 0.0
+        self._prune_at = time.monotonic() + _PRUNE_EVERY_S
+        self.broker_up = False
+        self.database_up = True
+        self.error = ""
+        self.turned_at = time.monotonic()
+
+    @property
+    def in_flight(self) -> int:
+        """How many rows are on the wire."""
+        return self._flight.unsettled
+
+    def stop(self) -> None:
+        """Let `run` end: it hands back what is not confirmed yet. From any thread."""
+        self._stopping.set()
+        self._publisher.wake()
+
+    def run(self) -> None:
+        """Sweep until `stop`. A broker or database that is away is waited for."""
+        while not self._stopping.is_set():
+            self.turned_at = time.monotonic()
+            try:
+                self._turn()
+            except BrokerUnavailable as error:
+                self._broker_lost(error)
+            except (StoreUnavailable, DBAPIError, OutboxError) as error:
+                self._database_lost(error)
+            except Exception:
+                # Whatever it is, the rows must not wait for a thread that is gone.
+                log.exception("sweep_failed")
+                self._broker_lost(self._flight.give_up_connection("the sweep failed; see its log"))
+        self._leave()
+
+    def _turn(self) -> None:
+        if self._down_until is not None:
+            self._wait_for_broker(self._down_until)
+            return
+        now = time.monotonic()
+        self._watch_owners(now)
+        self._claim_and_launch(now)
+        self._landed(self._flight.land(self._patience_s()))
+        self._check_overdue()
+        self._write_if_due()
+
+    def _wait_for_broker(self, moment: float) -> None:
+        """Nothing is claimed while the broker is away: other relays may reach it."""
+        self._stopping.wait(max(0.0, min(moment, self._due_at()) - time.monotonic()))
+        self._write_if_due()
+        if time.monotonic() >= moment and not self._stopping.is_set():
+            self._landed(self._flight.land(0.0))
+            self._broker_back()
+
+    def _patience_s(self) -> float:
+        """How long to wait for confirms: not at all while there is more to send and room for it."""
+        now = time.monotonic()
+        if self._more:
+            return 0.0 if self._has_room() else max(0.0, min(self._due_at() - now, self._limits.poll_s))
+        return max(0.0, min(self._poll_at, self._due_at()) - now)
+
+    def _has_room(self) -> bool:
+        """Whether a claim is worth its while: with a backlog, half a batch fits."""
+        limits = self._limits
+        least = max(1, min(limits.batch_rows_max, limits.window) // 2) if self._more else 1
+        return self._flight.room >= least
+
+    def _due_at(self) -> float:
+        """When what became of rows is to be written: once enough is gathered, or nothing more is awaited."""
+        since = self._outcomes.since
+        if since is None:
+            return float("inf")
+        enough = self._outcomes.count >= self._limits.batch_rows_max or not self._flight.unsettled
+        return since if enough else since + _GATHER_S
+
+    def _claim_and_launch(self, now: float) -> None:
+        """Take what is due and publish it: when it is time to look, or when there was more than we took."""
+        if not (self._more or now >= self._poll_at) or not self._has_room():
+            return
+        room = min(self._limits.batch_rows_max, self._flight.room)
+        crash_point("relay.claim.before")
+        # One transaction: a batch of rows is leased to this sweep, and read.
+        with transaction(self._database) as connection:
+            rows, self._more = self._store.claim_batch(connection, room, self._limits.lease_s)
+        crash_point("relay.claim.after")
+        self._database_back()
+        now = time.monotonic()
+        self._poll_at = now + self._limits.poll_s
+        going = []
+        for row in rows:
+            cargo = Cargo(row.message, row, now - row.age_s)
+            if self._destinations.admits(row.message, now):
+                going.append(cargo)
+            else:
+                self._hold_back(cargo, now)
+        if going:
+            crash_point("relay.publish.before")
+            self._flight.launch(going)
+            crash_point("relay.publish.after")
+
+    def _landed(self, landed: Sequence[Landed]) -> None:
+        if not landed:
+            return
+        now = time.monotonic()
+        late = []
+        for one in landed:
+            row = one.cargo.row
+            assert row is not None, "a sweep publishes nothing but rows"
+            if one.fate is not Fate.CONFIRMED:
+                self._missed(row, one, now)
+                continue
+            self._destinations.answered(row.message)
+            self._outcomes.confirmed(row)
+            if now - one.cargo.taken_at > LATE_S:
+                late.append((row, now - one.cargo.taken_at))
+        crash_point("relay.confirm.after")
+        if late:
+            tell_late(self._on_late_confirm, late)
+
+    def _missed(self, row: OutboxRow, one: Landed, now: float) -> None:
+        why = f"{one.fate.value}: {one.reason}"
+        if one.fate is Fate.RETURNED:
+            self._destinations.answered(row.message)
+            if row.returned_s is not None and row.returned_s >= self._limits.returned_max_s:
+                self._outcomes.parked(row, f"{why}; no route for {row.returned_s / 60:.0f} minutes")
+            else:
+                delay_s = after(row.attempts, _RETURN_FIRST_S, _RETURN_LONGEST_S)
+                self._outcomes.handed_back(row, HandBack(delay_s, why, counts=True, returned=True))
+        elif one.fate in (Fate.UNROUTABLE, Fate.TOO_LARGE):
+            self._outcomes.parked(row, why)
+        else:
+            self._destinations.failed([row.message], now)
+            delay_s = self._destinations.delay_s(row.message, now)
+            self._outcomes.handed_back(row, HandBack(round(delay_s, 1), why))
+
+    def _check_overdue(self) -> None:
+        overdue = self._flight.overdue()
+        if not overdue:
+            return
+        now = time.monotonic()
+        probes = all(self._destinations.suspects(cargo.message) for cargo in overdue)
+        self._destinations.failed([cargo.message for cargo in overdue], now)
+        for cargo in overdue:
+            self._hold_back(cargo, now)
+        if not probes or self._flight.crowded:
+            # The channel may be held up by one queue: the others get a new one, that queue one message at a time.
+            raise self._flight.give_up_connection(f"no confirm within {self._limits.confirm_s:g} s")
+
+    def _hold_back(self, cargo: Cargo, now: float) -> None:
+        """Its queue does not confirm: the row backs off by itself, the longer the older it is (O4)."""
+        assert cargo.row is not None, "a sweep publishes nothing but rows"
+        pause_s = min(_HELD_BACK_LONGEST_S, (now - cargo.taken_at) / 4)
+        delay_s = max(self._destinations.delay_s(cargo.message, now), pause_s)
+        how = HandBack(float(round(delay_s)) or 0.5, "unconfirmed: its queue does not confirm")
+        self._outcomes.handed_back(cargo.row, how)
+
+    def _write_if_due(self) -> None:
+        if self._due_at() > time.monotonic():
+            return
+        if self._outcomes.write():
+            # The next row of an ordering key, or what came meanwhile, need not wait for the next look.
+            self._poll_at = time.monotonic()
+        self._database_back()
+
+    def _watch_owners(self, now: float) -> None:
+        if now < self._owners_at:
+            return
+        # One transaction: rows of dead owners become the sweep's.
+        with transaction(self._database) as connection:
+            taken = self._store.disown_dead(connection, _OWNERS_MAX, self._rules)
+            if now >= self._prune_at:
+                self._store.prune_owners(connection, self._rules.dead_s)
+                self._prune_at = now + _PRUNE_EVERY_S
+        self._owners_at = now if taken == _OWNERS_MAX else now + self._limits.owners_every_s
+        if taken:
+            log.info("dead_owners_rows_taken", extra={"rows": taken})
+            self._observer.taken_over(taken)
+            self._poll_at = now
+
+    def _broker_lost(self, error: BrokerUnavailable) -> None:
+        if self.broker_up or not self.error:
+            log.warning("broker_lost", extra={"error": str(error)})
+        self.broker_up, self.error = False, str(error)
+        self._down_until = time.monotonic() + self._reconnect.next_s()
+        self._destinations.forget_probes()
+        for cargo in self._flight.abandon():
+            if cargo.row is not None:
+                self._outcomes.handed_back(cargo.row, HandBack(0.2, "unconfirmed: the broker was lost"))
+        try:
+            self._outcomes.write()
+        except (StoreUnavailable, DBAPIError, OutboxError) as fault:
+            self._database_lost(fault)
+
+    def _broker_back(self) -> None:
+        if not self.broker_up:
+            log.info("broker_connected")
+        self.broker_up, self.error, self._down_until = True, "", None
+        self._reconnect.reset()
+        self._poll_at = 0.0
+
+    def _database_lost(self, error: Exception) -> None:
+        """Nothing is claimed while the database is away. What is on the wire is still listened for."""
+        now = time.monotonic()
+        pause_s = self._database_backoff.next_s()
+        if self.database_up:
+            log.warning("database_lost", extra={"error": str(error)})
+        self.database_up, self.error = False, str(error)
+        self._more, self._poll_at = False, now + pause_s
+        # Living owners could not tell either: let them, before they are taken for dead.
+        self._owners_at = now + pause_s + self._limits.owners_pause_s
+        self._outcomes.wait_until(now + pause_s)
+
+    def _database_back(self) -> None:
+        if not self.database_up:
+            log.info("database_back")
+            self.database_up, self.error = True, ""
+        self._database_backoff.reset()
+
+    def _leave(self) -> None:
+        for cargo in self._flight.abandon():
+            if cargo.row is not None:
+                self._outcomes.handed_back(cargo.row, HandBack(0.0, "unconfirmed: its relay stopped"))
+        try:
+            self._outcomes.write()
+        except (StoreUnavailable, DBAPIError, OutboxError) as error:
+            # The leases run out by themselves.
+            log.warning("sweep_left_leases", extra={"error": str(error)})
+        self._publisher.close()
