@@ -6,6 +6,7 @@ is refused before a model is built from it, and the answer names the place.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,17 +72,20 @@ class LimitBody:
             return
         if not _is_json(scope):
             # A form that a web page sends without asking first must not act on a door without tokens.
-            refusal = say_no(
-                415, "not_json", "send JSON with `Content-Type: application/json`", "Content-Type"
-            )
-            await refusal(scope, receive, send)
+            message = "send JSON, with the header Content-Type: application/json"
+            await say_no(415, "not_json", message, "Content-Type")(scope, receive, send)
             return
-        body = await self._read(scope, receive)
+        try:
+            async with asyncio.timeout(self._limits.body_seconds_max):
+                body = await self._read(scope, receive)
+        except TimeoutError:
+            await say_no(408, "too_slow", "the body did not arrive in time", "body", _CLOSE)(
+                scope, receive, send
+            )
+            return
         if body is None:
-            limit = f"{self._limits.body_bytes_max:,}"
-            refusal = say_no(413, "too_large", f"the body has more than {limit} bytes", "body")
-            refusal.headers["Connection"] = "close"
-            await refusal(scope, receive, send)
+            message = f"the body has more than {self._limits.body_bytes_max:,} bytes"
+            await say_no(413, "too_large", message, "body", _CLOSE)(scope, receive, send)
             return
         try:
             check_shape(_decode(body), self._limits)
