@@ -31,5 +31,8 @@ ENV PATH=/opt/amends/bin:$PATH \
 USER 10001:10001
 WORKDIR /
 STOPSIGNAL SIGTERM
+# The coordinator's; a participant or relay says in its own deployment where its health is to be seen.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as http; http.urlopen('http://127.0.0.1:' + os.environ.get('AMENDS_HTTP_PORT', '8080') + '/healthz', timeout=3)"]
 ENTRYPOINT ["amends"]
 CMD ["coordinator"]
