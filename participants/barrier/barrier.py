@@ -1,0 +1,247 @@
+"""The barrier: each function takes one command through its rules, within the caller's open transaction.
+
+The answer says whether that transaction wrote something (`durable`). Whatever is raised, the caller rolls back:
+Refused from an undo or confirm stores nothing (B3), any other error leaves no trace (B1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from amends.db.crashpoints import crash_point
+from amends.outbox.wire import Command, Op, Outcome
+from amends.participants.barrier.answers import Answer, clipped, failed
+from amends.participants.barrier.judge import (
+    Run,
+    judge_closing,
+    judge_confirm,
+    judge_do,
+    judge_fence,
+    judge_undo,
+)
+from amends.participants.barrier.rows import BarrierRow, Stand, StepKey
+from amends.participants.barrier.store import BarrierStore, Settled
+from amends.participants.errors import HandlerEndedTransaction, Refused
+
+# Runs the handler and gives its result as JSON. Raises: Refused, and whatever the handler raises.
+Runner: TypeAlias = Callable[[Run], bytes]
+
+CALL_IN_DOUBT: Final = "an external call never told its outcome"
+_NO_SAVEPOINT: Final = ("3B001", "25P01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """An external call that was announced: ours to make, and to tell the outcome of, while `token` stands (B5)."""
+
+    key: StepKey
+    token: UUID
+    run: Run
+
+
+class Barrier:
+    """One database's barrier."""
+
+    def __init__(self, store: BarrierStore) -> None:
+        self._store = store
+
+    def do(self, connection: Connection, command: Command, run: Runner) -> Answer:
+        """B1. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises but Refused."""
+        verdict = self._judge_do(connection, command, external=False)
+        if isinstance(verdict, Answer):
+            return verdict
+        try:
+            result = self._in_savepoint(connection, verdict, run)
+        except Refused as refusal:
+            self._undo_handler(connection)
+            settled = _refusal(command, verdict, refusal, verdict.calls)
+        else:
+            settled = _success(command, verdict, result, verdict.calls)
+        self._store.settle(connection, key_of(command), Op.DO, settled)
+        return _answer(settled)
+
+    def undo(self, connection: Connection, command: Command, run: Runner) -> Answer:
+        """B2. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises."""
+        key = key_of(command)
+        own = self._claim(connection, command, Op.UNDO, Stand.CALLING)
+        do = self._claim(connection, command, Op.DO, Stand.NEVER) if own is None else None
+        verdict = judge_undo(own, do)
+        if isinstance(verdict, Answer):
+            if verdict.durable:
+                self._store.settle(
+                    connection, key, Op.UNDO, Settled(stand=Stand.NOTHING, round=command.round)
+                )
+            return verdict
+        self._in_savepoint(connection, verdict, run)
+        if not verdict.certain:
+            # The call that never told is voided now: should it still tell, it must not be believed.
+            self._store.finalize(connection, key, CALL_IN_DOUBT)
+        settled = Settled(stand=Stand.DONE, round=command.round, certain=verdict.certain)
+        self._store.settle(connection, key, Op.UNDO, settled)
+        return Answer(outcome=Outcome.DONE, durable=True)
+
+    def confirm(self, connection: Connection, command: Command, run: Runner) -> Answer:
+        """B3. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises."""
+        key = key_of(command)
+        own = self._claim(connection, command, Op.CONFIRM, Stand.CALLING)
+        do = undo = None
+        if own is None:
+            do, undo = self._store.read(connection, key, Op.DO), self._store.read(connection, key, Op.UNDO)
+        verdict = judge_confirm(own, do, undo)
+        if isinstance(verdict, Answer):
+            return verdict
+        self._in_savepoint(connection, verdict, run)
+        self._store.settle(connection, key, Op.CONFIRM, Settled(stand=Stand.DONE, round=command.round))
+        return Answer(outcome=Outcome.DONE, durable=True)
+
+    def fence(self, connection: Connection, command: Command) -> Answer:
+        """B3: make sure that it never runs, or tell that it did. Raises: Expired, Vanished."""
+        if command.closes in (Op.UNDO, Op.CONFIRM):
+            return self._close(connection, command, command.closes)
+        standing = self._claim(connection, command, Op.DO, Stand.NEVER)
+        if standing is None:
+            return Answer(outcome=Outcome.NEVER, durable=True)
+        answer = judge_fence(standing, command.round, closing=command.closes is not None)
+        if answer.durable:
+            self._store.finalize(connection, key_of(command), CALL_IN_DOUBT)
+        return answer
+
+    def intend(self, connection: Connection, command: Command, lease_s: float) -> Answer | Intent:
+        """B5: announce an external call, to be made after this transaction's commit. Raises: Expired, Vanished."""
+        verdict = self._judge_do(connection, command, external=True)
+        if isinstance(verdict, Answer):
+            return verdict
+        intent = Intent(key=key_of(command), token=uuid4(), run=verdict)
+        self._store.lease(
+            connection,
+            intent.key,
+            token=intent.token,
+            lease_s=lease_s,
+            round_=command.round,
+            args=verdict.args,
+            calls=verdict.calls + 1,
+        )
+        return intent
+
+    def hold(self, connection: Connection, intent: Intent) -> bool:
+        """Hold the row of one's own call and begin the part that a refusal undoes; False if it is ours no more."""
+        owned = self._store.owns(connection, intent.key, intent.token)
+        if owned:
+            self._store.savepoint(connection)
+        return owned
+
+    def conclude(
+        self, connection: Connection, command: Command, intent: Intent, outcome: bytes | Refused
+    ) -> Answer:
+        """Store the result or refusal of an external call over the lease that `hold` found to be ours (B4, B5).
+
+        Raises: HandlerEndedTransaction.
+        """
+        calls = intent.run.calls + 1
+        if isinstance(outcome, Refused):
+            self._undo_handler(connection)
+            settled = _refusal(command, intent.run, outcome, calls)
+        else:
+            self._keep_handler(connection)
+            settled = _success(command, intent.run, outcome, calls)
+        self._store.settle(connection, intent.key, Op.DO, settled)
+        return _answer(settled)
+
+    def standing(self, connection: Connection, command: Command) -> Answer:
+        """What was stored instead of one's own outcome (B4, B5)."""
+        row = self._store.lock(connection, key_of(command), Op.DO)
+        if row is not None and row.stand is not Stand.CALLING:
+            undo = self._store.read(connection, key_of(command), Op.UNDO)
+            verdict = judge_do(row, undo, command_round=row.round, args=b"", external=True)
+            if isinstance(verdict, Answer):
+                return verdict
+        return failed("another attempt makes this external call", spent=False)
+
+    def give_up(self, connection: Connection, intent: Intent) -> None:
+        """The external call failed: leave it in doubt, for the next attempt to make again at once (B5)."""
+        self._store.end_lease(connection, intent.key, intent.token)
+
+    def _judge_do(self, connection: Connection, command: Command, *, external: bool) -> Answer | Run:
+        args = bytes(command.args)
+        standing = self._claim(connection, command, Op.DO, Stand.CALLING)
+        if standing is None:
+            # An undo row never stands without its do row, so there is none to read.
+            return Run(args=args)
+        undo = self._store.read(connection, key_of(command), Op.UNDO)
+        return judge_do(standing, undo, command_round=command.round, args=args, external=external)
+
+    def _close(self, connection: Connection, command: Command, op: Op) -> Answer:
+        """B3: a closing fence of undo locks as an undo does; of confirm it takes the confirm row alone."""
+        own = self._claim(connection, command, op, Stand.NEVER)
+        do = self._claim(connection, command, Op.DO, Stand.NEVER) if op is Op.UNDO else None
+        answer = judge_closing(own, do)
+        if answer.durable:
+            if own is not None:
+                self._store.settle(
+                    connection, key_of(command), op, Settled(stand=Stand.NEVER, round=command.round)
+                )
+            if do is not None and do.in_doubt:
+                self._store.finalize(connection, key_of(command), CALL_IN_DOUBT)
+        return answer
+
+    def _claim(self, connection: Connection, command: Command, op: Op, stand: Stand) -> BarrierRow | None:
+        return self._store.claim(
+            connection, key_of(command), op, stand, round_=command.round, started_at=command.started_at
+        )
+
+    def _in_savepoint(self, connection: Connection, verdict: Run, run: Runner) -> bytes:
+        self._store.savepoint(connection)
+        crash_point("participant.barrier.after")
+        result = run(verdict)
+        crash_point("participant.handler.after")
+        self._keep_handler(connection)
+        return result
+
+    def _keep_handler(self, connection: Connection) -> None:
+        self._in_our_transaction(self._store.release, connection)
+
+    def _undo_handler(self, connection: Connection) -> None:
+        self._in_our_transaction(self._store.rollback_to, connection)
+
+    @staticmethod
+    def _in_our_transaction(statement: Callable[[Connection], None], connection: Connection) -> None:
+        """Ends the savepoint. If it is gone, so is the transaction it was in (B4)."""
+        try:
+            statement(connection)
+        except DBAPIError as error:
+            gone = getattr(error.orig, "sqlstate", None) in _NO_SAVEPOINT or "no such savepoint" in str(
+                error.orig
+            )
+            if not gone:
+                raise
+            raise HandlerEndedTransaction("its savepoint is gone") from error
+
+
+def key_of(command: Command) -> StepKey:
+    """The step instance that a command is for. Raises: ValueError if its saga is no UUID."""
+    return StepKey(UUID(command.saga), command.path)
+
+
+def _success(command: Command, run: Run, result: bytes, calls: int) -> Settled:
+    return Settled(stand=Stand.DONE, round=command.round, args=run.args, result=result, calls=calls)
+
+
+def _refusal(command: Command, run: Run, refusal: Refused, calls: int) -> Settled:
+    """What happened before stays in doubt, whatever this refusal says (B5)."""
+    certain = refusal.certain and run.certain
+    reason = clipped(refusal.reason)
+    return Settled(
+        stand=Stand.REFUSED, round=command.round, certain=certain, reason=reason, args=run.args, calls=calls
+    )
+
+
+def _answer(settled: Settled) -> Answer:
+    if settled.stand is Stand.DONE:
+        return Answer(outcome=Outcome.DONE, result=settled.result or b"null", durable=True)
+    return Answer(outcome=Outcome.REFUSED, reason=settled.reason, certain=settled.certain, durable=True)

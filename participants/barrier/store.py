@@ -1,0 +1,188 @@
+"""Reading and writing barrier rows within an open transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from amends.db.errors import UnsupportedDatabase
+from amends.outbox.wire import Op
+from amends.participants.barrier.rows import BarrierRow, Stand, StepKey
+from amends.participants.barrier.sql_postgresql import POSTGRESQL
+from amends.participants.barrier.sql_sqlite import SQLITE
+from amends.participants.barrier.statements import Statements
+
+DAY_S: Final = 86_400.0
+_EVER_S: Final = 1e12
+_DIALECTS: Final[Mapping[str, Statements]] = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
+
+
+class Expired(Exception):
+    """The saga is older than what the barrier remembers, and no row of this step is known (B6)."""
+
+
+class Vanished(Exception):
+    """The row that stood in the way was pruned meanwhile: roll back and begin again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What a handler's run comes to, to be stored over the row it ran under."""
+
+    stand: Stand
+    round: int
+    certain: bool = True
+    final: bool = False
+    reason: str = ""
+    args: bytes | None = None
+    result: bytes | None = None
+    calls: int = 0
+
+
+class BarrierStore:
+    """The table `amends_barrier` of one database. No method commits."""
+
+    def __init__(self, dialect: str, *, retention_s: float, lock_timeout_s: float) -> None:
+        """Raises: UnsupportedDatabase for a dialect whose SQL is not here."""
+        if dialect not in _DIALECTS:
+            raise UnsupportedDatabase(f"the barrier knows {' and '.join(sorted(_DIALECTS))}, not {dialect!r}")
+        self._sql = _DIALECTS[dialect]
+        self._lock_timeout = f"{int(lock_timeout_s * 1000)}ms"
+        self._horizon_s = retention_s - DAY_S
+
+    def claim(
+        self, connection: Connection, key: StepKey, op: Op, stand: Stand, *, round_: int, started_at: int
+    ) -> BarrierRow | None:
+        """Insert the row and hold it (None), or hold and give the row that stands.
+
+        Waits for another transaction that holds it, up to the lock timeout; so does every later lock in this
+        transaction. `started_at` is when the saga started, milliseconds since 1970.
+
+        Raises: Expired (B6), Vanished.
+        """
+        parameters = {
+            **self._key(key, op),
+            "round": round_,
+            "stand": stand.value,
+            "started_s": started_at / 1000,
+            "horizon_s": self._horizon_s,
+            "lock_timeout": self._lock_timeout,
+        }
+        if connection.exec_driver_sql(self._sql.insert, parameters).rowcount == 1:
+            return None
+        connection.exec_driver_sql(self._sql.limit_locks, parameters)
+        standing = self.lock(connection, key, op)
+        if standing is not None:
+            return standing
+        too_old, known = connection.exec_driver_sql(self._sql.know, parameters).one()
+        if not too_old:
+            raise Vanished
+        if not known:
+            raise Expired
+        # Rows of a step are pruned together: one that is left says that all are here.
+        if connection.exec_driver_sql(self._sql.insert, {**parameters, "horizon_s": _EVER_S}).rowcount == 1:
+            return None
+        raise Vanished
+
+    def lock(self, connection: Connection, key: StepKey, op: Op) -> BarrierRow | None:
+        """The row that stands, held until the transaction ends."""
+        return self._row(connection, self._sql.lock, key, op)
+
+    def read(self, connection: Connection, key: StepKey, op: Op) -> BarrierRow | None:
+        """The row that stands, not held."""
+        return self._row(connection, self._sql.read, key, op)
+
+    def settle(self, connection: Connection, key: StepKey, op: Op, settled: Settled) -> None:
+        """Write what became of a held row."""
+        connection.exec_driver_sql(self._sql.settle, {**self._key(key, op), **_values(settled)})
+
+    def finalize(self, connection: Connection, key: StepKey, reason: str) -> None:
+        """Make a held `refused` final, and a held, lapsed `calling` a final refusal in doubt."""
+        connection.exec_driver_sql(self._sql.finalize, {**self._key(key, Op.DO), "reason": reason})
+
+    def lease(
+        self,
+        connection: Connection,
+        key: StepKey,
+        *,
+        token: UUID,
+        lease_s: float,
+        round_: int,
+        args: bytes,
+        calls: int,
+    ) -> None:
+        """Write the intent of an external call over a held row; it is under way for `lease_s` seconds from now."""
+        connection.exec_driver_sql(
+            self._sql.lease,
+            {
+                **self._key(key, Op.DO),
+                "token": self._sql.uuid(token),
+                "lease_s": lease_s,
+                "round": round_,
+                "args": args,
+                "calls": calls,
+            },
+        )
+
+    def owns(self, connection: Connection, key: StepKey, token: UUID) -> bool:
+        """Hold the row of one's own call; False if it was settled or taken over."""
+        parameters = {
+            **self._key(key, Op.DO),
+            "token": self._sql.uuid(token),
+            "lock_timeout": self._lock_timeout,
+        }
+        connection.exec_driver_sql(self._sql.limit_locks, parameters)
+        return connection.exec_driver_sql(self._sql.own, parameters).first() is not None
+
+    def end_lease(self, connection: Connection, key: StepKey, token: UUID) -> None:
+        """Let another attempt make the call again at once."""
+        parameters = {**self._key(key, Op.DO), "token": self._sql.uuid(token)}
+        connection.exec_driver_sql(self._sql.end_lease, parameters)
+
+    def savepoint(self, connection: Connection) -> None:
+        """Begin the part that a refusal undoes."""
+        connection.exec_driver_sql(self._sql.savepoint)
+
+    def release(self, connection: Connection) -> None:
+        """Keep what was done since the savepoint. Fails if the savepoint's transaction is over."""
+        connection.exec_driver_sql(self._sql.release)
+
+    def rollback_to(self, connection: Connection) -> None:
+        """Undo what was done since the savepoint. Fails if the savepoint's transaction is over."""
+        connection.exec_driver_sql(self._sql.rollback_to)
+
+    def _key(self, key: StepKey, op: Op) -> dict[str, Any]:
+        return {"saga": self._sql.uuid(key.saga), "path": key.path, "op": op.value}
+
+    def _row(self, connection: Connection, sql: str, key: StepKey, op: Op) -> BarrierRow | None:
+        found = connection.exec_driver_sql(sql, self._key(key, op)).first()
+        if found is None:
+            return None
+        return BarrierRow(
+            round=found.round,
+            stand=Stand(found.outcome),
+            certain=bool(found.certain),
+            final=bool(found.final),
+            reason=found.reason,
+            args=found.args,
+            result=found.result,
+            calls=found.calls,
+            lease_left_s=found.lease_left_s,
+        )
+
+
+def _values(settled: Settled) -> dict[str, Any]:
+    return {
+        "stand": settled.stand.value,
+        "round": settled.round,
+        "certain": settled.certain,
+        "final": settled.final,
+        "reason": settled.reason,
+        "args": settled.args,
+        "result": settled.result,
+        "calls": settled.calls,
+    }

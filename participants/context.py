@@ -1,0 +1,88 @@
+"""What a handler is told beside its payload: for which saga and step it works, and the open transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final, Protocol
+
+from amends.outbox.message import Message
+from amends.outbox.wire import Op
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.orm import Session
+
+KEY_CHARS_MAX: Final = 255  # What payment providers take as an idempotency key.
+
+
+class Workspace(Protocol):
+    """Where a handler's effects go: the transaction that will also hold their outcome."""
+
+    @property
+    def connection(self) -> Connection:
+        """The open connection. Raises: NoTransaction."""
+
+    @property
+    def session(self) -> Session:
+        """An ORM session on that connection, the same one at every call. Raises: NoTransaction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ctx:
+    """One run of one handler.
+
+    `path` is the step's place in the saga, `attempt` how often something was sent to it, `round` how often an
+    operator began anew. `deadline` is the saga's, advisory. `certain` is False in an undo whose `do` is in doubt:
+    it may or may not have happened, and must be voided by `do_idempotency_key` (B5).
+    """
+
+    saga: str
+    saga_name: str
+    path: str
+    op: Op
+    round: int
+    attempt: int
+    deadline: datetime | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    certain: bool = True
+    traceparent: str = ""
+    workspace: Workspace = field(repr=False)
+
+    @property
+    def connection(self) -> Connection:
+        """The connection whose transaction also holds the barrier row and the reply; do not commit it.
+
+        In a handler of an `external=True` command it opens that transaction at its first use: call the outside
+        first, then record here what it said.
+        """
+        return self.workspace.connection
+
+    @property
+    def session(self) -> Session:
+        """An ORM session on `connection`; it is flushed after the handler."""
+        return self.workspace.session
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt and round of this op of this step: pass it to whoever is called outside."""
+        return idempotency_key(self.saga, self.path, self.op)
+
+    @property
+    def do_idempotency_key(self) -> str:
+        """The key under which this step's `do` called outside: what its undo voids."""
+        return idempotency_key(self.saga, self.path, Op.DO)
+
+    def put(self, message: Message) -> None:
+        """Send a message if, and only if, this handler's transaction commits."""
+        from amends.outbox import put
+
+        put(self.connection, message)
+
+
+def idempotency_key(saga: str, path: str, op: Op) -> str:
+    """`saga/path/op`; a path that makes it longer than 255 characters is replaced by its hash."""
+    key = f"{saga}/{path}/{op}"
+    return key if len(key) <= KEY_CHARS_MAX else f"{saga}/{sha256(path.encode()).hexdigest()}/{op}"

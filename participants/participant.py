@@ -1,0 +1,191 @@
+"""A participant: which functions obey which commands. A registry without I/O and without configuration."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overload
+
+from amends.outbox.wire import NAME_CHARS_MAX, Op
+from amends.participants.errors import InvalidHandler
+from amends.participants.signature import Signature, read_signature
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from amends.outbox.ports import Broker
+    from amends.participants.metrics import ParticipantMetrics
+    from amends.participants.worker.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Names become parts of queue names.
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function and the command it obeys."""
+
+    op: Op
+    name: str
+    function: Callable[..., Any]
+    signature: Signature
+    external: bool = False
+
+
+class Participant:
+    """One service as sagas see it: `Participant("payments")` is what a step's `to="payments"` means."""
+
+    def __init__(self, name: str) -> None:
+        """Raises: InvalidHandler for a name that cannot be part of a queue's."""
+        self.name = _checked_name(name, "a participant")
+        self._handlers: dict[tuple[Op, str], Handler] = {}
+
+    @overload
+    def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
+    @overload
+    def command(
+        self, /, *, name: str | None = None, external: bool = False
+    ) -> Callable[[Callable[P, R]], CommandHandler[P, R]]: ...
+    def command(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        external: bool = False,
+    ) -> Any:
+        """Let a function, plain or async, obey the command of its name, or of `name`.
+
+        It takes the command, of the annotated type, and the context: `def charge(cmd: Charge, ctx: Ctx) -> Charged`.
+        `external=True` says that its effect is outside this database: it is then called outside of any transaction,
+        after a row that announces it (B5).
+
+        Raises: InvalidHandler for a signature that cannot be served, or a name that is taken.
+        """
+        names = _local_names()
+
+        def register(function: Callable[..., Any]) -> CommandHandler[..., Any]:
+            handler = self._register(Op.DO, function, name, names, external=external)
+            return CommandHandler(self, function, handler)
+
+        return register if function is None else register(function)
+
+    def find(self, op: Op, name: str) -> Handler | None:
+        """The handler of this op and name."""
+        return self._handlers.get((op, name))
+
+    def names(self, op: Op) -> tuple[str, ...]:
+        """The names of this op's handlers, sorted."""
+        return tuple(sorted(name for handler_op, name in self._handlers if handler_op is op))
+
+    def worker(
+        self,
+        *,
+        database: Engine | str,
+        broker: Broker | str,
+        prefix: str = "amends",
+        service: str | None = None,
+        metrics: ParticipantMetrics | None = None,
+        **settings: Any,
+    ) -> Worker:
+        """A worker for this participant, on its database and a broker; `.run()` it, or `.start()` and `.stop()` it.
+
+        `settings` are those of `WorkerSettings`: `threads=4, undo_threads=2, processes=1` and more. `service` names
+        the queue for the receipts of this database's outbox; by default it is the participant's name.
+
+        Raises: ValueError for settings that cannot work, UnsupportedDatabase, UnsupportedBroker.
+        """
+        from amends.participants.worker.settings import WorkerSettings
+        from amends.participants.worker.worker import Worker
+
+        return Worker(
+            self,
+            database=database,
+            broker=broker,
+            prefix=prefix,
+            service=service or self.name,
+            settings=WorkerSettings(**settings),
+            metrics=metrics,
+        )
+
+    def _register(
+        self,
+        op: Op,
+        function: Callable[..., Any],
+        name: str | None,
+        names: Mapping[str, Any],
+        *,
+        external: bool = False,
+    ) -> Handler:
+        chosen = _checked_name(name or str(getattr(function, "__name__", "")), f"a handler of {self.name}")
+        standing = self._handlers.get((op, chosen))
+        if standing is not None and standing.function is not function:
+            raise InvalidHandler(
+                f"participant {self.name!r} already has a handler for {op} {chosen!r}; give one of them a name=..."
+            )
+        signature = read_signature(function, takes_result=op is not Op.DO, names=names)
+        handler = Handler(op, chosen, function, signature, external)
+        self._handlers[op, chosen] = handler
+        return handler
+
+
+class CommandHandler(Generic[P, R]):
+    """What `@participant.command` makes of a function: still that function, and a place for its undo and confirm."""
+
+    def __init__(self, participant: Participant, function: Callable[P, R], handler: Handler) -> None:
+        self._participant = participant
+        self._function = function
+        self.handler = handler
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself, as a test may."""
+        return self._function(*args, **kwargs)
+
+    @overload
+    def undo(self, function: F, /) -> F: ...
+    @overload
+    def undo(self, /, *, name: str | None = None) -> Callable[[F], F]: ...
+    def undo(self, function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+        """Let a function undo this command: it takes (command, result, context), or the first of them.
+
+        With `ctx.certain` False the result is None, and it is in doubt whether the command happened (B5).
+        """
+        return self._register(Op.UNDO, function, name, _local_names())
+
+    @overload
+    def confirm(self, function: F, /) -> F: ...
+    @overload
+    def confirm(self, /, *, name: str | None = None) -> Callable[[F], F]: ...
+    def confirm(self, function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+        """Let a function confirm what this command tried: it takes (command, result, context)."""
+        return self._register(Op.CONFIRM, function, name, _local_names())
+
+    def _register(
+        self, op: Op, function: Callable[..., Any] | None, name: str | None, names: Mapping[str, Any]
+    ) -> Any:
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._participant._register(op, function, name, names)
+            return function
+
+        return register if function is None else register(function)
+
+
+def _local_names() -> Mapping[str, Any]:
+    """The names that are local to where a decorator stands: annotations may use them."""
+    return sys._getframe(2).f_locals
+
+
+def _checked_name(name: str, what: str) -> str:
+    if not _NAME.fullmatch(name) or len(name) > NAME_CHARS_MAX:
+        raise InvalidHandler(
+            f"{name!r} cannot name {what}: up to {NAME_CHARS_MAX} letters, digits, - and _, not a digit first"
+        )
+    return name

@@ -1,0 +1,184 @@
+"""One command from its delivery to its answer.
+
+Returning means that the message is dealt with, durably: acknowledge it. StoreUnavailable and CommitUnknown mean
+that nothing may be acknowledged: the message goes back, and the barrier decides when it comes again (O3).
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection
+
+from amends.db.crashpoints import crash_point
+from amends.db.errors import StoreUnavailable
+from amends.outbox.ports import Delivery
+from amends.outbox.sender import Sender
+from amends.outbox.wire import Op, Outcome
+from amends.participants.barrier.answers import Answer, failed
+from amends.participants.barrier.barrier import Barrier, Runner
+from amends.participants.barrier.judge import Run
+from amends.participants.barrier.store import Expired, Vanished
+from amends.participants.errors import Refused
+from amends.participants.logging import CommandScope, command_scope, trace_id
+from amends.participants.metrics import ParticipantMetrics
+from amends.participants.participant import Handler, Participant
+from amends.participants.worker.calling import Caller
+from amends.participants.worker.external import ExternalCalls
+from amends.participants.worker.faults import HandlerRaised, is_conflict, is_expected, transient
+from amends.participants.worker.guard import TransactionGuard
+from amends.participants.worker.inbound import Inbound, Undeliverable, dead_letter, read_inbound
+from amends.participants.worker.running import HandlerRuns
+from amends.participants.worker.transactions import Transactions, Unwritten
+from amends.participants.worker.workspaces import HeldWorkspace
+
+log = logging.getLogger(__name__)
+
+DELIVERIES_MAX: Final = 10
+UNKNOWN_COMMAND_RETRY_S: Final = 10.0
+_TRIES: Final = 4
+_RETRY_S: Final = 0.02
+
+
+class Execution:
+    """Obeys the commands of one participant. Thread-safe; each thread brings its own Caller."""
+
+    def __init__(
+        self,
+        participant: Participant,
+        prefix: str,
+        barrier: Barrier,
+        transactions: Transactions,
+        sender: Sender,
+        guard: TransactionGuard,
+        metrics: ParticipantMetrics,
+        *,
+        lease_s: float,
+    ) -> None:
+        self._participant = participant
+        self._prefix = prefix
+        self._barrier = barrier
+        self._transactions = transactions
+        self._sender = sender
+        self._guard = guard
+        self._metrics = metrics
+        self._runs = HandlerRuns(guard, metrics)
+        self._external = ExternalCalls(barrier, transactions, self._runs, guard, lease_s)
+
+    def obey(self, delivery: Delivery, caller: Caller) -> None:
+        """Deal with one message. Raises: StoreUnavailable, CommitUnknown."""
+        crash_point("participant.received")
+        try:
+            inbound = read_inbound(delivery, participant=self._participant.name, prefix=self._prefix)
+        except Undeliverable as error:
+            self._bury(delivery, str(error))
+            return
+        command = inbound.command
+        scope = CommandScope(
+            command.saga, command.path, command.op, command.attempt, trace_id(inbound.traceparent)
+        )
+        with command_scope(scope):
+            if delivery.delivery_count > DELIVERIES_MAX:
+                self._give_up(inbound)
+            else:
+                self._answer(inbound, caller)
+
+    def _answer(self, inbound: Inbound, caller: Caller) -> None:
+        command = inbound.command
+        handler = None if command.op is Op.FENCE else self._participant.find(command.op, command.command)
+        if handler is None and command.op is not Op.FENCE:
+            known = ", ".join(self._participant.names(command.op)) or "none"
+            answer = failed(
+                f"unknown_command: {self._participant.name} has no {command.op} {command.command[:120]!r}; "
+                f"known: {known}",
+                spent=False,
+                retry_after_s=UNKNOWN_COMMAND_RETRY_S,
+            )
+        elif handler is not None and handler.external and command.op is Op.DO:
+            answer = self._settled(lambda: self._external.call(inbound, handler, caller))
+        else:
+            answer = self._settled(lambda: self._pass_barrier(inbound, handler, caller))
+        if not answer.durable:
+            self._sender.send([inbound.reply(answer)])
+        self._count(command.op, handler.name if handler else "unknown", answer)
+
+    def _settled(self, attempt: Callable[[], Answer]) -> Answer:
+        """The answer, tried again where two transactions met (B7). A durable one has its reply in the outbox."""
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                return attempt()
+            except Unwritten as unwritten:
+                return unwritten.answer
+            except Refused as refusal:  # Of an undo or confirm: it stores nothing (B3).
+                return Answer(outcome=Outcome.REFUSED, reason=refusal.reason, certain=refusal.certain)
+            except Expired:
+                return Answer(outcome=Outcome.EXPIRED, reason="older than what the barrier remembers")
+            except Vanished:
+                continue
+            except StoreUnavailable:
+                raise
+            except Exception as raised:  # noqa: BLE001 - Whatever a handler raises is an answer; the worker goes on.
+                error = raised.error if isinstance(raised, HandlerRaised) else raised
+                if not (is_conflict(error) and tries_left):
+                    return self._failed(error)
+                time.sleep(_RETRY_S * random.random())
+        return failed("the barrier's rows are being pruned", spent=False)
+
+    def _pass_barrier(self, inbound: Inbound, handler: Handler | None, caller: Caller) -> Answer:
+        command = inbound.command
+        with self._transactions.begin() as unit:
+            if handler is None:
+                answer = self._barrier.fence(unit.connection, command)
+            else:
+                run = self._runner(unit.connection, inbound, handler, caller)
+                through = {Op.DO: self._barrier.do, Op.UNDO: self._barrier.undo}.get(
+                    command.op, self._barrier.confirm
+                )
+                answer = through(unit.connection, command, run)
+            if not answer.durable:
+                raise Unwritten(answer)
+            unit.messages.append(inbound.reply(answer))
+        return answer
+
+    def _runner(self, connection: Connection, inbound: Inbound, handler: Handler, caller: Caller) -> Runner:
+        def run(verdict: Run) -> bytes:
+            workspace = HeldWorkspace(connection, self._guard)
+            try:
+                return self._runs.run(inbound, handler, verdict, workspace, caller)
+            finally:
+                workspace.close()
+
+        return run
+
+    def _failed(self, error: BaseException) -> Answer:
+        answer = transient(error)
+        if is_expected(error):
+            log.info("command_failed", extra={"reason": answer.reason, "spent": answer.spent})
+        else:
+            log.warning("handler_raised", exc_info=error)
+        return answer
+
+    def _give_up(self, inbound: Inbound) -> None:
+        """A message that came too often: it may be what kills the worker. The saga's policy decides."""
+        answer = failed(f"delivered over {DELIVERIES_MAX} times: it may kill the worker", spent=True)
+        copy = dead_letter(inbound.delivery, answer.reason, prefix=self._prefix)
+        with self._transactions.begin() as unit:
+            unit.messages += [inbound.reply(answer), copy]
+        log.error("command_poisonous", extra={"delivery_count": inbound.delivery.delivery_count})
+        self._metrics.dead_lettered(self._participant.name)
+
+    def _bury(self, delivery: Delivery, reason: str) -> None:
+        """A message that nobody can answer."""
+        with self._transactions.begin() as unit:
+            unit.messages.append(dead_letter(delivery, reason, prefix=self._prefix))
+        log.warning("message_dead_lettered", extra={"reason": reason, "queue": delivery.queue})
+        self._metrics.dead_lettered(self._participant.name)
+
+    def _count(self, op: Op, command: str, answer: Answer) -> None:
+        self._metrics.answered(self._participant.name, command, op, answer.outcome)
+        if answer.repeated:
+            self._metrics.repeated(self._participant.name, op, answer.outcome)

@@ -1,0 +1,88 @@
+"""Reading what comes from a command queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from amends.outbox import wire
+from amends.outbox.errors import MalformedMessage
+from amends.outbox.limits import BODY_BYTES_MAX
+from amends.outbox.message import Message
+from amends.outbox.ports import Delivery, coordinator_queue, dead_letter_queue
+from amends.outbox.wire import Command
+from amends.participants.barrier.answers import Answer
+
+HEADER_REASON: Final = "amends-reason"
+HEADER_QUEUE: Final = "amends-queue"
+DEAD_BYTES_MAX: Final = 64 * 1024
+
+# kombu decompresses a body before anything can look at it: what is compressed is refused by its header.
+_PLAIN: Final = ("", "utf-8", "utf8", "us-ascii", "identity", "binary")
+_INT_MAX: Final = 2**31 - 1
+
+
+class Undeliverable(Exception):
+    """A message that cannot be attributed to a saga and step: dead-letter it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A command as it came, and where its reply goes."""
+
+    command: Command
+    delivery: Delivery
+    participant: str
+    reply_to: str
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context it came with, or nothing."""
+        return str(self.delivery.headers.get(wire.HEADER_TRACEPARENT) or "")
+
+    def reply(self, answer: Answer) -> Message:
+        """The answer, as a message to whoever sent the command."""
+        trace = self.traceparent
+        return Message(
+            routing_key=self.reply_to,
+            type=wire.REPLY,
+            body=wire.encode(answer.reply(self.command, self.participant)),
+            correlation_id=self.command.saga,
+            headers={wire.HEADER_TRACEPARENT: trace} if trace else {},
+        )
+
+
+def read_inbound(delivery: Delivery, *, participant: str, prefix: str) -> Inbound:
+    """The command in a message. Raises: Undeliverable, saying why."""
+    if delivery.content_encoding.lower() not in _PLAIN:
+        raise Undeliverable(
+            f"content encoding {delivery.content_encoding[:40]!r} is refused; send plain JSON"
+        )
+    if max(delivery.size_bytes, len(delivery.body)) > BODY_BYTES_MAX:
+        raise Undeliverable(f"{delivery.size_bytes:,} bytes are over the limit of {BODY_BYTES_MAX:,}")
+    if delivery.type != wire.COMMAND:
+        raise Undeliverable(f"a command queue takes {wire.COMMAND}, not {delivery.type[:60]!r}")
+    try:
+        command = wire.decode(delivery.type, delivery.body)
+        if not isinstance(command, Command):
+            raise MalformedMessage(f"no command: {type(command).__name__}")
+        UUID(command.saga)
+    except (MalformedMessage, ValueError) as error:
+        raise Undeliverable(str(error)) from error
+    if not 0 < len(command.path) <= wire.PATH_CHARS_MAX or "\0" in command.path:
+        raise Undeliverable(f"a path has 1 to {wire.PATH_CHARS_MAX} characters and no NUL")
+    if not (0 <= command.round <= _INT_MAX and 0 <= command.attempt <= _INT_MAX):
+        raise Undeliverable("round and attempt are whole numbers from 0 to 2147483647")
+    return Inbound(command, delivery, participant, delivery.reply_to or coordinator_queue(prefix))
+
+
+def dead_letter(delivery: Delivery, reason: str, *, prefix: str) -> Message:
+    """A copy for the dead-letter queue; of a large body only the beginning."""
+    return Message(
+        routing_key=dead_letter_queue(prefix),
+        type=delivery.type[:60],
+        body=delivery.body[:DEAD_BYTES_MAX],
+        correlation_id=delivery.correlation_id[:60] or None,
+        headers={HEADER_REASON: reason[:500], HEADER_QUEUE: delivery.queue},
+    )

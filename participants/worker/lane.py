@@ -1,0 +1,178 @@
+"""One queue, one consumer, some threads that run its commands.
+
+receive --> inbox --> thread: obey --done--> ack
+   ^                     |
+   |                     +--database away--> nothing: the consumer is closed, the broker takes all back
+   +---- the database is there again -------+
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final
+
+from amends.db.crashpoints import crash_point
+from amends.db.errors import StoreUnavailable
+from amends.outbox.backoff import Backoff
+from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.ports import Broker, Consumer, Delivery
+from amends.participants.worker.calling import Caller
+from amends.participants.worker.gate import DatabaseGate
+from amends.participants.worker.stopwatch import Stopwatch
+
+log = logging.getLogger(__name__)
+
+_RECEIVE_S: Final = 1.0
+_RECONNECT_FIRST_S: Final = 0.1
+_RECONNECT_LONGEST_S: Final = 5.0
+_AWAY_GRACE_S: Final = 5.0
+_FAULT_S: Final = 0.5
+
+Obey = Callable[[Delivery, Caller], None]
+
+
+class Lane:
+    """Started once and stopped once. Its threads are daemons: one that hangs does not keep the process."""
+
+    def __init__(
+        self,
+        name: str,
+        broker: Broker,
+        queue: str,
+        obey: Obey,
+        gate: DatabaseGate,
+        stopwatch: Stopwatch,
+        *,
+        threads: int,
+        prefetch: int,
+        time_limit_s: float,
+    ) -> None:
+        """`prefetch` is how many messages may be here at once, under way or waiting."""
+        self._broker = broker
+        self._queue = queue
+        self._obey = obey
+        self._gate = gate
+        self._stopwatch = stopwatch
+        self._prefetch = prefetch
+        self._time_limit_s = time_limit_s
+        self._inbox: SimpleQueue[tuple[Consumer, Delivery] | None] = SimpleQueue()
+        self._consumer: Consumer | None = None
+        self._stopping = threading.Event()
+        self._stop_by = 0.0
+        self._under_way = 0
+        self._change = threading.Condition()
+        self._receiver = threading.Thread(target=self._receive, name=f"amends-{name}", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._work, name=f"amends-{name}-{number}", daemon=True)
+            for number in range(1, threads + 1)
+        ]
+        gate.on_shut(self._wake)
+
+    def start(self) -> None:
+        """Begin to consume."""
+        for thread in (self._receiver, *self._threads):
+            thread.start()
+
+    def ask_to_stop(self, stop_by: float) -> None:
+        """Begin no more commands; those under way may finish until `stop_by` (monotonic), the rest goes back."""
+        self._stop_by = stop_by
+        self._stopping.set()
+        self._wake()
+
+    def join(self) -> bool:
+        """Wait for the end that was asked for; whether every command under way finished."""
+        self._receiver.join()
+        for _ in self._threads:
+            self._inbox.put(None)
+        finished = self._under_way == 0
+        if finished:
+            for thread in self._threads:
+                thread.join()
+        return finished
+
+    def _receive(self) -> None:
+        while not self._stopping.is_set():
+            self._gate.wait(self._stopping)
+            if self._stopping.is_set():
+                return
+            consumer = self._broker.consumer([self._queue], prefetch=self._prefetch)
+            with self._change:
+                self._consumer = consumer
+            try:
+                self._consume(consumer)
+                self._await_end(
+                    self._stop_by if self._stopping.is_set() else time.monotonic() + _AWAY_GRACE_S
+                )
+            finally:
+                with self._change:
+                    self._consumer = None
+                # Whatever was not acknowledged goes back to the queue.
+                consumer.close()
+
+    def _consume(self, consumer: Consumer) -> None:
+        backoff = Backoff(_RECONNECT_FIRST_S, _RECONNECT_LONGEST_S)
+        while not self._stopping.is_set() and self._gate.is_open:
+            try:
+                for delivery in consumer.receive(_RECEIVE_S):
+                    self._inbox.put((consumer, delivery))
+                backoff.reset()
+            except BrokerUnavailable as error:
+                wait_s = backoff.next_s()
+                log.warning(
+                    "broker_away", extra={"queue": self._queue, "error": str(error), "again_in_s": wait_s}
+                )
+                self._stopping.wait(wait_s)
+
+    def _await_end(self, deadline: float) -> None:
+        with self._change:
+            self._change.wait_for(lambda: self._under_way == 0, max(0.0, deadline - time.monotonic()))
+
+    def _work(self) -> None:
+        caller = Caller(self._time_limit_s)
+        try:
+            while (item := self._inbox.get()) is not None:
+                consumer, delivery = item
+                if self._begin(consumer):
+                    try:
+                        self._deal_with(consumer, delivery, caller)
+                    finally:
+                        self._end()
+        finally:
+            caller.close()
+
+    def _begin(self, consumer: Consumer) -> bool:
+        with self._change:
+            if self._stopping.is_set() or consumer is not self._consumer:
+                return False  # It goes back, or has gone back.
+            self._under_way += 1
+            return True
+
+    def _end(self) -> None:
+        with self._change:
+            self._under_way -= 1
+            self._change.notify_all()
+
+    def _deal_with(self, consumer: Consumer, delivery: Delivery, caller: Caller) -> None:
+        try:
+            with self._stopwatch.timing(delivery):
+                self._obey(delivery, caller)
+        except StoreUnavailable as error:
+            self._gate.shut(error)
+        except Exception:
+            # A fault of our own: hand it back, and not so fast that it becomes a storm.
+            log.exception("command_not_answered", extra={"queue": self._queue})
+            self._stopping.wait(_FAULT_S)
+            consumer.requeue([delivery.tag])
+        else:
+            crash_point("participant.ack.before")
+            consumer.ack([delivery.tag])
+            crash_point("participant.ack.after")
+
+    def _wake(self) -> None:
+        consumer = self._consumer
+        if consumer is not None:
+            consumer.wake()

@@ -1,0 +1,120 @@
+"""What a running worker consists of: built at its start, in the process that works, and stopped in order."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Engine
+
+from amends.db.schema import require_schema
+from amends.db.tables import participant as tables
+from amends.outbox.ports import Broker, Topology, command_queue, coordinator_queue, dead_letter_queue
+from amends.outbox.relay import Relay
+from amends.outbox.sender import Sender
+from amends.outbox.store import OutboxStore
+from amends.participants.barrier.barrier import Barrier
+from amends.participants.barrier.store import BarrierStore
+from amends.participants.metrics import ParticipantMetrics
+from amends.participants.participant import Participant
+from amends.participants.worker.execution import Execution
+from amends.participants.worker.gate import DatabaseGate
+from amends.participants.worker.guard import TransactionGuard
+from amends.participants.worker.housekeeping import Housekeeping
+from amends.participants.worker.lane import Lane
+from amends.participants.worker.settings import WorkerSettings
+from amends.participants.worker.stopwatch import Stopwatch
+from amends.participants.worker.transactions import Transactions
+
+_FLUSH_S: Final = 5.0
+
+
+class Parts:
+    """One process's threads: two lanes, the sender, the relay, the housekeeping."""
+
+    def __init__(
+        self,
+        participant: Participant,
+        engine: Engine,
+        broker: Broker,
+        prefix: str,
+        service: str,
+        settings: WorkerSettings,
+        metrics: ParticipantMetrics,
+        on_overdue: Callable[[], None],
+    ) -> None:
+        """No I/O."""
+        self._settings = settings
+        # An engine of our own on the same pool: what is set and listened to here stays here.
+        own = engine.execution_options()
+        if own.dialect.name == "postgresql":
+            own = own.execution_options(isolation_level="READ COMMITTED")
+        label = f"participant {participant.name} {socket.gethostname()}:{os.getpid()}"
+        do, undo = (command_queue(prefix, participant.name, undo=undo) for undo in (False, True))
+        store = OutboxStore(tables.outbox, tables.owner)
+        topology = Topology(frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}))
+        self.gate = DatabaseGate(lambda: require_schema(own, "participant"))
+        self._sender = Sender(broker, store, own, label=label, topology=topology, crash_scope="participant")
+        self._relay = (
+            Relay(own, broker, store=store, prefix=prefix, service=service, label=label)
+            if settings.relay
+            else None
+        )
+        execution = Execution(
+            participant,
+            prefix,
+            Barrier(
+                BarrierStore(
+                    own.dialect.name, retention_s=settings.retention_s, lock_timeout_s=settings.lock_timeout_s
+                )
+            ),
+            Transactions(own, store, self._sender),
+            self._sender,
+            TransactionGuard(own),
+            metrics,
+            lease_s=settings.lease_s,
+        )
+        stopwatch = Stopwatch(settings.time_limit_s, on_overdue)
+        self._housekeeping = Housekeeping(own, stopwatch, self.gate, settings.retention_s)
+        self._lanes = [
+            Lane(
+                f"{participant.name}-{name}",
+                broker,
+                queue,
+                execution.obey,
+                self.gate,
+                stopwatch,
+                threads=threads,
+                prefetch=threads * settings.prefetch,
+                time_limit_s=settings.time_limit_s,
+            )
+            for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))
+        ]
+
+    def start(self) -> None:
+        """Start every thread."""
+        self._sender.start()
+        if self._relay is not None:
+            self._relay.start()
+        self._housekeeping.start()
+        for lane in self._lanes:
+            lane.start()
+
+    def stop(self, grace_s: float) -> bool:
+        """Finish what runs, for at most `grace_s` seconds; hand back the rest; publish what was committed.
+
+        Gives whether every command under way finished.
+        """
+        stop_by = time.monotonic() + grace_s
+        for lane in self._lanes:
+            lane.ask_to_stop(stop_by)
+        finished = [lane.join() for lane in self._lanes]
+        self._housekeeping.stop()
+        # What is not confirmed by then stays in the outbox, for the sweep.
+        self._sender.stop(_FLUSH_S)
+        if self._relay is not None:
+            self._relay.stop()
+        return all(finished)

@@ -1,0 +1,109 @@
+"""Running one handler: payloads in, context, time taken, result out, and what it may raise."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from amends.db.errors import StoreUnavailable
+from amends.outbox.limits import BODY_BYTES_MAX
+from amends.outbox.wire import Op
+from amends.participants.barrier.answers import NULL
+from amends.participants.barrier.judge import Run
+from amends.participants.context import Ctx, Workspace
+from amends.participants.errors import HandlerEndedTransaction, InvalidPayload, Refused
+from amends.participants.metrics import ParticipantMetrics
+from amends.participants.participant import Handler
+from amends.participants.payloads import encode
+from amends.participants.worker.calling import Caller
+from amends.participants.worker.faults import HandlerRaised, is_idle_timeout
+from amends.participants.worker.guard import TransactionGuard
+from amends.participants.worker.inbound import Inbound
+from amends.participants.worker.workspaces import LeaseLost
+
+# What a reply carries beside its result.
+_ENVELOPE_BYTES: Final = 8 * 1024
+RESULT_BYTES_MAX: Final = BODY_BYTES_MAX - _ENVELOPE_BYTES
+
+
+class ResultTooLarge(Refused):
+    """The handler did its work, but no reply can carry what it returned (O5)."""
+
+
+class HandlerWorkspace(Workspace, Protocol):
+    """A workspace as the worker sees it."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether the database broke off, or could not be reached, under the handler."""
+
+    def flush(self) -> None:
+        """Write what the session still holds."""
+
+
+class HandlerRuns:
+    """Runs handlers of one participant. Thread-safe."""
+
+    def __init__(self, guard: TransactionGuard, metrics: ParticipantMetrics) -> None:
+        self._guard = guard
+        self._metrics = metrics
+
+    def run(
+        self, inbound: Inbound, handler: Handler, verdict: Run, workspace: HandlerWorkspace, caller: Caller
+    ) -> bytes:
+        """The handler's result as JSON.
+
+        Raises: Refused, also for args of the wrong type and for a result that is too large (O5);
+        HandlerEndedTransaction; LeaseLost; StoreUnavailable if our own connection broke; HandlerRaised with whatever
+        else the handler raises.
+        """
+        ctx = _context(inbound, verdict, workspace)
+        started = time.monotonic()
+        try:
+            with self._guard.handling():
+                value = self._call(handler, verdict, ctx, caller)
+                workspace.flush()
+            if workspace.lost:
+                raise StoreUnavailable("the database broke off while a handler ran")
+            result = encode(value) if handler.op is Op.DO else NULL
+        except (Refused, HandlerEndedTransaction, LeaseLost):
+            raise
+        except InvalidPayload as error:
+            raise Refused(f"invalid_args: {error}") from error
+        except BaseException as error:
+            if workspace.lost and not is_idle_timeout(error):
+                raise StoreUnavailable(f"the database broke off while a handler ran: {error}") from error
+            raise HandlerRaised(error) from error
+        finally:
+            self._metrics.ran(inbound.participant, handler.name, handler.op, time.monotonic() - started)
+        if len(result) > RESULT_BYTES_MAX:
+            raise ResultTooLarge(
+                f"result_too_large: {len(result):,} bytes are over the limit of {RESULT_BYTES_MAX:,}"
+            )
+        return result
+
+    def _call(self, handler: Handler, verdict: Run, ctx: Ctx, caller: Caller) -> object:
+        arguments = handler.signature.arguments(verdict.args, verdict.result, ctx)
+        try:
+            return caller.call(handler, arguments)
+        except InvalidPayload as error:
+            # Of a payload that the handler itself reads.
+            raise HandlerRaised(error) from error
+
+
+def _context(inbound: Inbound, verdict: Run, workspace: Workspace) -> Ctx:
+    command = inbound.command
+    return Ctx(
+        saga=command.saga,
+        saga_name=command.name,
+        path=command.path,
+        op=command.op,
+        round=command.round,
+        attempt=command.attempt,
+        deadline=None if command.deadline is None else datetime.fromtimestamp(command.deadline / 1000, UTC),
+        labels=command.labels,
+        certain=verdict.certain,
+        traceparent=inbound.traceparent,
+        workspace=workspace,
+    )

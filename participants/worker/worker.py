@@ -1,0 +1,177 @@
+"""The worker of one participant, embedded or as a program."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import Engine
+
+from amends.db.engines import open_engine
+from amends.db.errors import StoreUnavailable, UnsupportedDatabase
+from amends.db.schema import require_schema
+from amends.outbox.broker import open_broker
+from amends.outbox.ports import Broker
+from amends.participants.logging import fields_on_every_record
+from amends.participants.metrics import ParticipantMetrics, metrics_in, serve_metrics
+from amends.participants.worker.parts import Parts
+from amends.participants.worker.settings import WorkerSettings
+from amends.participants.worker.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from amends.participants.participant import Participant
+
+log = logging.getLogger(__name__)
+
+# Beside a connection per thread: the sender, the relay's two, the housekeeping.
+_OWN_CONNECTIONS: Final = 4
+_PARENT_CHECK_S: Final = 1.0
+EXIT_UNFINISHED: Final = 1
+EXIT_OVERDUE: Final = 70
+
+
+class Worker:
+    """Takes a participant's commands from the broker. Makes no connection before `start` or `run`.
+
+    Embedded: `start()` and `stop()`. As a program: `run()`, which handles SIGTERM and SIGINT and, with `processes`
+    above 1, works in that many child processes.
+    """
+
+    def __init__(
+        self,
+        participant: Participant,
+        *,
+        database: Engine | str,
+        broker: Broker | str,
+        prefix: str,
+        service: str,
+        settings: WorkerSettings,
+        metrics: ParticipantMetrics | None = None,
+        metrics_port: int | None = None,
+    ) -> None:
+        """`metrics_port` is where `run` serves metrics; with several processes, the first one's: the others follow.
+
+        Raises: UnsupportedDatabase, UnsupportedBroker.
+        """
+        self.participant = participant
+        self.prefix = prefix
+        self.settings = settings
+        self._service = service
+        self._metrics = metrics
+        self._metrics_port = metrics_port
+        self._own_engine = not isinstance(database, Engine)
+        self._engine = (
+            database if isinstance(database, Engine) else _open(database, settings, participant.name)
+        )
+        _require_usable(self._engine)
+        self._own_broker = isinstance(broker, str)
+        self._broker = (
+            open_broker(broker, name=f"amends {participant.name}") if isinstance(broker, str) else broker
+        )
+        self._parts: Parts | None = None
+        self._stop_asked = threading.Event()
+        self._overdue = False
+
+    def start(self) -> None:
+        """Begin to work, in threads. A database or broker that is away is waited for.
+
+        Raises: SchemaOutdated, naming the command that mends it.
+        """
+        if self._parts is not None:
+            return
+        parts = Parts(
+            self.participant,
+            self._engine,
+            self._broker,
+            self.prefix,
+            self._service,
+            self.settings,
+            self._metrics or metrics_in(),
+            self._on_overdue,
+        )
+        try:
+            require_schema(self._engine, "participant")
+        except StoreUnavailable as error:
+            parts.gate.shut(error)
+        parts.start()
+        self._parts = parts
+        log.info("worker_started", extra={"participant": self.participant.name, "prefix": self.prefix})
+
+    def stop(self, grace_s: float | None = None) -> bool:
+        """Finish the commands under way, for at most `grace_s` (by default the settings'), hand back the rest.
+
+        Gives whether every one of them finished. Closes the engine and broker that were given as URLs.
+        """
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return True
+        finished = parts.stop(self.settings.grace_s if grace_s is None else grace_s)
+        if self._own_broker:
+            self._broker.close()
+        if self._own_engine:
+            self._engine.dispose()
+        log.info("worker_stopped", extra={"participant": self.participant.name, "finished": finished})
+        return finished
+
+    def run(self) -> int:
+        """Work until SIGTERM or SIGINT; gives the exit status. In the main thread.
+
+        Raises: SchemaOutdated, naming the command that mends it; OSError if the metrics port is taken.
+        """
+        if self.settings.processes == 1:
+            return self._run_here(0)
+        return Supervisor(self.settings.processes, self._run_child, grace_s=self.settings.grace_s).run()
+
+    def _run_child(self, number: int) -> int:
+        # Connections that were opened before the fork belong to the parent.
+        self._engine.dispose(close=False)
+        return self._run_here(number, parent=os.getppid())
+
+    def _run_here(self, number: int, parent: int | None = None) -> int:
+        previous = {name: signal.signal(name, self._on_signal) for name in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            with fields_on_every_record():
+                if self._metrics_port is not None:
+                    serve_metrics(self._metrics_port + number)
+                self.start()
+                while not self._stop_asked.wait(_PARENT_CHECK_S):
+                    if parent is not None and os.getppid() != parent:
+                        log.warning("supervisor_gone")
+                        break
+                    if parent is not None and self._overdue:
+                        log.error("worker_replaced", extra={"why": "a handler ran over its time limit"})
+                        self.stop(grace_s=0)
+                        return EXIT_OVERDUE
+                return 0 if self.stop() else EXIT_UNFINISHED
+        finally:
+            for name, handler in previous.items():
+                signal.signal(name, handler)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stop_asked.set()
+
+    def _on_overdue(self) -> None:
+        (self._metrics or metrics_in()).overdue(self.participant.name)
+        self._overdue = True
+
+
+def _open(url: str, settings: WorkerSettings, name: str) -> Engine:
+    return open_engine(
+        url,
+        pool_max=settings.threads + settings.undo_threads + _OWN_CONNECTIONS,
+        # An idle transaction is cut off after twice this: not before its handler's own limit.
+        statement_timeout_s=max(30.0, settings.time_limit_s),
+        label=f"amends {name}",
+    )
+
+
+def _require_usable(engine: Engine) -> None:
+    """Raises: UnsupportedDatabase."""
+    if engine.dialect.name not in ("postgresql", "sqlite"):
+        raise UnsupportedDatabase(f"participants work on PostgreSQL and SQLite, not on {engine.dialect.name}")
+    if engine.dialect.is_async:
+        raise UnsupportedDatabase("a worker needs a plain engine, not an async one")

@@ -1,0 +1,52 @@
+"""Fixtures of the participant tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from amends.outbox.ports import Broker
+from amends.participants import Participant
+from amends.participants.worker.worker import Worker
+from tests.participants.coordinator import FakeCoordinator
+
+StartWorker = Callable[..., Worker]
+
+
+@pytest.fixture
+def start_worker(participant_database: Engine, broker: Broker, prefix: str) -> Iterator[StartWorker]:
+    """Starts embedded workers on one PostgreSQL database and the shared RabbitMQ; stops them afterwards."""
+    workers: list[Worker] = []
+
+    def start(participant: Participant, **settings: Any) -> Worker:
+        given: dict[str, Any] = {
+            "database": participant_database,
+            "broker": broker,
+            "prefix": prefix,
+            "grace_s": 5,
+        }
+        worker = participant.worker(**{**given, **settings})
+        workers.append(worker)
+        worker.start()
+        return worker
+
+    yield start
+    for worker in workers:
+        worker.stop()
+
+
+@pytest.fixture
+def coordinator_of(broker: Broker, prefix: str) -> Iterator[Callable[[str], FakeCoordinator]]:
+    """Makes the other side of a participant's wire."""
+    made: list[FakeCoordinator] = []
+
+    def make(participant: str) -> FakeCoordinator:
+        made.append(FakeCoordinator(broker, prefix, participant))
+        return made[-1]
+
+    yield make
+    for coordinator in made:
+        coordinator.close()
