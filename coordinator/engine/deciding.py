@@ -129,6 +129,7 @@ class Decider:
             self._take_back()
             raise
         crash_point("coordinator.commit.after")
+        self._gate.batch_over()
         self._sender.deleted(confirmed)
         self._after_commit(items, outcome, advancing)
         self._observer.batch_done(len(items), time.monotonic() - began)
@@ -150,6 +151,7 @@ class Decider:
     def _take_back(self) -> None:
         if self._advancing is not None:
             self._advancing.take_back()
+        self._gate.batch_over()
 
     def _after_commit(self, items: list[AnyItem], outcome: Outcome, advancing: Advancing) -> None:
         self._sender.offer(outcome.rows)

@@ -11,8 +11,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
+from typing import TypeAlias
 
 from amends.coordinator.saga.state import Op, Phase, Step, queue_of
+
+
+_Move: TypeAlias = tuple[str, int, int]  # queue, how many more are out, how many more parked
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,10 @@ class Gate:
         self._to_open: set[str] = set()
         self._to_close: set[str] = set()
         self._held: frozenset[str] | None = None
+        # What the batch under way has moved, and what was moved since a refresh began: the refresh's query may
+        # not see either. Counting a move twice for a second is safe, missing one would overfill the window.
+        self._under_way: list[_Move] = []
+        self._since_refresh: list[_Move] | None = None
 
     def held(self) -> frozenset[str]:
         """The queues to which nothing new may go."""
@@ -109,23 +117,41 @@ class Gate:
                 if step is not None:
                     queue, out, parked = footprint(step)
                     if out or parked:
-                        self._out[queue] += sign * out
-                        self._parked[queue] += sign * parked
-                        self._changed(queue)
+                        move = (queue, sign * out, sign * parked)
+                        self._under_way.append(move)
+                        if self._since_refresh is not None:
+                            self._since_refresh.append(move)
+                        self._add(move)
 
-    def _changed(self, queue: str) -> None:
+    def batch_over(self) -> None:
+        """The batch under way is committed, or was taken back: from now on a query sees what it did."""
+        with self._lock:
+            self._under_way.clear()
+
+    def _add(self, move: _Move) -> None:
+        queue, out, parked = move
+        self._out[queue] += out
+        self._parked[queue] += parked
         # `held` is asked once per event: forget it only when a queue crosses its limit.
         if self._held is not None and queue.endswith(".do"):
             full = self._out[queue] + self._parked[queue] >= self._window
             if full != (queue in self._held) and not self.is_open(queue):
                 self._held = None
 
+    def begin_refresh(self) -> None:
+        """The database is about to be asked."""
+        with self._lock:
+            self._since_refresh = list(self._under_way)
+
     def refresh(
         self, out: Mapping[str, int], parked: Mapping[str, int], breakers: Mapping[str, BreakerRow]
     ) -> None:
-        """What the database says. Decisions not stored yet stand."""
+        """What the database says, and what it could not know yet. Decisions not stored yet stand."""
         with self._lock:
             self._out, self._parked = Counter(out), Counter(parked)
+            for move in self._since_refresh or ():
+                self._add(move)
+            self._since_refresh = None
             undecided = {queue: self._breakers[queue] for queue in self._to_open | self._to_close}
             self._breakers = {**breakers, **undecided}
             self._held = None

@@ -102,6 +102,7 @@ class Keeping:
 
     def refresh(self) -> None:
         """Read windows and breakers from the database. Raises: StoreUnavailable."""
+        self._gate.begin_refresh()
         with transaction(self._database) as connection:
             out, parked = windows.counts(connection)
             rows = breakers.load(connection)

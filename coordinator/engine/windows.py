@@ -44,11 +44,12 @@ class Admissions:
         drawn = self._drawn.setdefault(queue, deque())
         if not drawn:
             parameters = {"queue": queue, "cursor": self._cursor.get(queue, ""), "rows_max": DRAWN_MAX}
-            drawn.extend(row._tuple() for row in connection.exec_driver_sql(NEXT_PARKED, parameters).all())
+            rows = connection.exec_driver_sql(NEXT_PARKED, parameters).all()
+            drawn.extend((str(saga_id), path, name) for saga_id, path, name in rows)
         admitted: list[tuple[str, str]] = []
         while drawn and len(admitted) < room:
             saga_id, path, name = drawn.popleft()
-            admitted.append((str(saga_id), path))
+            admitted.append((saga_id, path))
             self._cursor[queue] = name
         return admitted
 

@@ -110,12 +110,8 @@ class World:
         with self.database.connect() as connection:
             rows = connection.exec_driver_sql(LOCK_SAGAS, {"ids": [saga_id]}).all()
             saga, _ = read_saga(rows[0])
-            steps = dict(
-                (step.path, step)
-                for _, step in map(
-                    read_step, connection.exec_driver_sql(LOAD_STEPS, {"ids": [saga_id]}).all()
-                )
-            )
+            rows = connection.exec_driver_sql(LOAD_STEPS, {"ids": [saga_id]}).all()
+            steps = {step.path: step for _, step in map(read_step, rows)}
         return saga.with_steps(steps)
 
     def replayed(self, saga_id: str) -> State:

@@ -1,0 +1,160 @@
+"""A participant that is down undoes nothing (M6); windows bound what is out (E4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amends.coordinator import Saga, chain, retry, step
+from amends.outbox import wire
+from amends.outbox.ports import command_queue
+from tests.engine.scripted import reply
+from tests.engine.world import World
+from tests.waiting import eventually
+
+SLOW = Saga(
+    "slow",
+    chain(
+        step("reserve", to="inventory", undo="release"),
+        step(
+            "charge",
+            to="payments",
+            undo="refund",
+            timeout="300ms",
+            retry=retry(first="50ms", longest="200ms", limit=4),
+        ),
+    ),
+    version=1,
+)
+
+
+def breaker(world: World, queue: str = "payments.do") -> str | None:
+    return world.value("SELECT state FROM amends.breaker WHERE queue = :queue", queue=queue)
+
+
+def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., World]) -> None:
+    """M6: the breaker opens before any step's retries are exhausted, and then no policy runs.
+
+    Guard: `gate.is_open(queue)` in timing.fire; without it `limit=4` gives up and everything is released.
+    """
+    world = make_world(breaker_failures=3).start()
+    world.participant("inventory")
+    world.register(SLOW)
+    sagas = [world.start_saga("slow", {}).saga_id for _ in range(20)]
+    eventually(lambda: breaker(world) == "open", what="the breaker to open")
+
+    probes = world.value("SELECT probes FROM amends.breaker WHERE queue = 'payments.do'")
+    eventually(
+        lambda: world.value("SELECT probes FROM amends.breaker WHERE queue = 'payments.do'") >= probes + 4,
+        20,
+        what="some probes: many timeouts later",
+    )
+    assert {world.status(one) for one in sagas} == {"running"}
+    assert world.participants["inventory"].commands("undo") == []
+
+    world.participant("payments")
+
+    for one in sagas:
+        world.wait_for(one, "completed", 30)
+    assert breaker(world) == "closed"
+
+
+def test_while_a_breaker_is_open_new_commands_are_parked(make_world: Callable[..., World]) -> None:
+    """E4: what meets an open breaker waits in the database, without timeouts; it adds nothing to the queue."""
+    world = make_world(breaker_failures=2).start()
+    world.participant("inventory")
+    world.register(SLOW)
+    first = [world.start_saga("slow", {}).saga_id for _ in range(2)]
+    eventually(lambda: breaker(world) == "open", what="the breaker to open")
+
+    later = [world.start_saga("slow", {}).saga_id for _ in range(10)]
+
+    eventually(
+        lambda: (
+            world.value("SELECT count(*) FROM amends.step WHERE path = 'charge' AND phase = 'parked'") >= 8
+        ),
+        what="the later ones to be parked",
+    )
+    world.participant("payments")
+    for one in first + later:
+        world.wait_for(one, "completed", 30)
+
+
+def test_an_open_breaker_with_only_undos_waiting_still_probes(make_world: Callable[..., World]) -> None:
+    """M6: the probe is any waiting command of the queue. Undos bypass the window, not the breaker."""
+    world = make_world(breaker_failures=2).start()
+    world.register(
+        Saga(
+            "undoing",
+            chain(
+                step("a", to="inventory", undo="release", undo_timeout="200ms"),
+                step("b", to="payments", undo="refund"),
+            ),
+            version=1,
+        )
+    )
+    answering = {"undo": False}
+    world.participant(
+        "inventory",
+        lambda command: (
+            None if command.op == "undo" and not answering["undo"] else reply(command, "inventory")
+        ),
+    )
+    world.participant("payments", lambda command: reply(command, "payments", "refused", reason="no"))
+    sagas = [world.start_saga("undoing", {}).saga_id for _ in range(5)]
+    eventually(lambda: breaker(world, "inventory.undo") == "open", 20, what="the undo breaker to open")
+
+    answering["undo"] = True
+
+    for one in sagas:
+        world.wait_for(one, "compensated", 30)
+    assert breaker(world, "inventory.undo") == "closed"
+
+
+def test_the_window_bounds_what_is_out(make_world: Callable[..., World]) -> None:
+    """E4: what exceeds it is parked and drawn as room appears, names in turn."""
+    world = make_world(window=10).start()
+    out: list[wire.Command] = []
+    world.participant("payments", lambda command: out.append(command))
+    for name in ("busy", "quiet"):
+        world.register(Saga(name, step("charge", to="payments", undo="refund"), version=1))
+    busy = [world.start_saga("busy", {}).saga_id for _ in range(40)]
+    quiet = [world.start_saga("quiet", {}).saga_id for _ in range(3)]
+    eventually(lambda: len(out) >= 10, what="the window to fill")
+    eventually(
+        lambda: world.value("SELECT count(*) FROM amends.step WHERE phase = 'parked'") == 33,
+        what="the rest to be parked",
+    )
+    assert len(out) == 10
+
+    answered = 0
+    order: list[str] = []
+    while answered < 43:
+        eventually(lambda: len(out) > answered, what="the next command")
+        assert len(out) - answered <= 12  # one admission may be under way beside the refresh
+        order.append(out[answered].name)
+        world.participants["payments"].answer(out[answered])
+        answered += 1
+
+    assert "quiet" in order[10:18], "a name with little waiting is served in turn"
+    for one in busy + quiet:
+        world.wait_for(one, "completed", 20)
+
+
+def test_a_command_nobody_consumes_expires_with_its_attempt(make_world: Callable[..., World]) -> None:
+    """M6: the queue of a participant that is down holds at most one message per step instance."""
+    world = make_world(breaker_failures=50).start()
+    world.register(Saga("lone", step("charge", to="payments", undo="refund", timeout="1s"), version=1))
+    answer = world.start_saga("lone", {})
+    eventually(
+        lambda: world.value("SELECT attempt FROM amends.step") >= 4,
+        30,
+        what="several attempts at a queue nobody consumes",
+    )
+
+    consumer = world.broker.consumer([command_queue(world.prefix, "payments", undo=False)], prefetch=100)
+    waiting = consumer.receive(1)
+    consumer.close()
+
+    assert len(waiting) <= 1
+    world.participant("payments")
+    world.wait_for(answer.saga_id, "completed", 20)

@@ -1,0 +1,196 @@
+"""Starts on the real engine: keys, rejections, receipts, pruned ids (rules S, O1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from amends.coordinator import Saga, arg, step
+from amends.outbox import wire
+from amends.outbox.ports import receipts_queue
+from tests.engine.world import World, start
+from tests.waiting import eventually
+
+
+class Input(msgspec.Struct):
+    amount: int
+
+
+PAY = Saga(
+    "pay", step("charge", to="payments", undo="refund", args={"amount": arg.amount}), version=1, input=Input
+)
+
+
+class Receipts:
+    """Reads the receipts of one service."""
+
+    def __init__(self, world: World) -> None:
+        self.queue = receipts_queue(world.prefix, "shop")
+        self._consumer = world.broker.consumer([self.queue], prefetch=100)
+        self._consumer.receive(0)
+        self.got: list[wire.Receipt] = []
+
+    def wait(self, count: int) -> list[wire.Receipt]:
+        def enough() -> bool:
+            for delivery in self._consumer.receive(0.05):
+                body = wire.decode(delivery.type, delivery.body)
+                assert isinstance(body, wire.Receipt)
+                self.got.append(body)
+                self._consumer.ack([delivery.tag])
+            return len(self.got) >= count
+
+        eventually(enough, what=f"{count} receipts")
+        return self.got
+
+
+def test_a_start_is_receipted_each_time_it_comes_and_is_one_saga(world: World) -> None:
+    """O1: a lost receipt is asked for again. Guard: `_outcome.receipts.append` in births.settle."""
+    world.participant("payments")
+    world.register(PAY)
+    receipts = Receipts(world)
+    body = start("pay", {"amount": 3}, key="o-1")
+
+    first = world.send_start(body, row=11, receipts=receipts.queue)
+    receipts.wait(1)
+    world.send_start(body, row=11, receipts=receipts.queue)
+    notes = receipts.wait(2)
+
+    assert [(one.row, one.note) for one in notes] == [(11, "accepted"), (11, "duplicate")]
+    assert notes[0].message_id == first.message_id
+    assert world.value("SELECT count(*) FROM amends.saga") == 1
+
+
+def test_a_key_started_twice_at_once_is_one_saga(make_world: Callable[..., World]) -> None:
+    """S2: whoever loses the insert is told. Guard: ON CONFLICT in INSERT_SAGAS."""
+    one = make_world().start()
+    other = make_world(one.broker, one.prefix).start()
+    one.participant("payments")
+    one.register(PAY)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(
+            pool.map(
+                lambda number: (one, other)[number % 2].start_saga("pay", {"amount": number % 4}, key="same"),
+                range(64),
+            )
+        )
+
+    verdicts = [answer.verdict.value for answer in answers]
+    winner = one.value("SELECT input->>'amount' FROM amends.saga")
+    same = [answer.verdict.value for number, answer in enumerate(answers) if str(number % 4) == winner]
+    assert verdicts.count("accepted") == 1
+    assert set(same) == {"accepted", "duplicate"}
+    assert verdicts.count("conflict") == 48
+    assert one.value("SELECT count(*) FROM amends.saga") == 1
+
+
+def test_a_start_whose_input_does_not_fit_is_kept_as_rejected_and_receipted(world: World) -> None:
+    world.register(PAY)
+    receipts = Receipts(world)
+
+    world.send_start(start("pay", {"amount": "three"}, key="o-2"), receipts=receipts.queue)
+
+    assert receipts.wait(1)[0].note == "rejected"
+    status, error = world.row("SELECT status, error FROM amends.saga")
+    assert status == "rejected"
+    assert "amount" in error
+
+
+def test_a_rejected_start_owns_no_key(world: World) -> None:
+    """S2: another message takes the key; a late copy of the refused one changes nothing.
+
+    Guard: REFUSED_BEFORE in births._replace.
+    """
+    world.participant("payments")
+    world.register(PAY)
+    receipts = Receipts(world)
+    bad = start("pay", {"amount": "three"}, key="o-3")
+    refused = world.send_start(bad, receipts=receipts.queue)
+    receipts.wait(1)
+
+    world.send_start(start("pay", {"amount": 3}, key="o-3"), receipts=receipts.queue)
+    receipts.wait(2)
+    world.wait_for(bad.saga, "completed")
+    world.publish(refused)
+    world.publish(refused)
+
+    assert [one.note for one in receipts.wait(4)] == ["rejected", "accepted", "conflict", "conflict"]
+    assert world.status(bad.saga) == "completed"
+
+
+def test_a_start_of_an_unknown_version_comes_again_until_it_is_known(world: World) -> None:
+    """S2: no receipt for an hour, so the sender comes again."""
+    world.participant("payments")
+    receipts = Receipts(world)
+    body = start("pay", {"amount": 3}, version=1)
+    world.send_start(body, receipts=receipts.queue)
+    eventually(lambda: len(world.coordinator._intake) == 0)
+
+    world.register(PAY)
+    world.send_start(body, receipts=receipts.queue)
+
+    assert [one.note for one in receipts.wait(1)] == ["accepted"]
+
+
+def test_a_start_of_an_unknown_version_is_rejected_after_an_hour(world: World) -> None:
+    receipts = Receipts(world)
+    an_hour_ago = int((time.time() - 3700) * 1000)
+
+    world.send_start(start("nobody-knows", {}, sent_at=an_hour_ago), receipts=receipts.queue)
+
+    assert receipts.wait(1)[0].note == "rejected"
+    assert "amends apply" in world.value("SELECT error FROM amends.saga")
+
+
+def test_a_door_is_told_of_an_unknown_definition_at_once(world: World) -> None:
+    answer = world.start_saga("nobody-knows", {})
+
+    assert answer.verdict == "unknown_definition"
+    assert "amends apply" in answer.reason
+    assert world.value("SELECT count(*) FROM amends.saga") == 0
+
+
+@pytest.mark.parametrize("key", ["o-9", None])
+def test_a_pruned_saga_leaves_its_id(make_world: Callable[..., World], key: str | None) -> None:
+    """S3: no start makes a row for it. Guard: SPENT_IDS in births._write."""
+    world = make_world(retention_s=0.01).start()
+    world.participant("payments")
+    world.register(PAY)
+    receipts = Receipts(world)
+    body = start("pay", {"amount": 3}, key=key)
+    world.send_start(body, receipts=receipts.queue)
+    world.wait_for(body.saga, "completed")
+
+    eventually(lambda: world.coordinator._keeping.prune() == 1, what="the saga to be pruned")
+    world.send_start(body, receipts=receipts.queue)
+
+    assert [one.note for one in receipts.wait(2)] == ["accepted", "spent"]
+    assert world.value("SELECT count(*) FROM amends.saga") == 0
+
+
+def test_a_start_that_races_its_pruning_makes_no_second_saga(make_world: Callable[..., World]) -> None:
+    """S3: the insert waits for the pruner, and only then asks whether the id is spent."""
+    world = make_world().start()
+    world.participant("payments")
+    world.register(PAY)
+    first = world.start_saga("pay", {"amount": 3}, key="o-10")
+    world.wait_for(first.saga_id, "completed")
+
+    with world.database.connect() as pruner, pruner.begin():
+        pruner.execute(
+            text("INSERT INTO amends.spent_id (id, input_hash) SELECT id, input_hash FROM amends.saga")
+        )
+        pruner.execute(text("DELETE FROM amends.saga"))
+        answer = world.coordinator.submit_start(start("pay", {"amount": 3}, key="o-10"), actor="test")
+        eventually(
+            lambda: world.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == 1,
+            what="the start to wait for the pruner",
+        )
+
+    assert answer.result(10).verdict == "spent"
+    assert world.value("SELECT count(*) FROM amends.saga") == 0

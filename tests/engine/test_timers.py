@@ -1,0 +1,102 @@
+"""Timers: claims are leases, timeouts run from the confirm, silence is unknown (M4, E3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from amends.coordinator import Saga, retry, step
+from amends.coordinator.engine.intake import TimerItem
+from tests.engine.scripted import reply
+from tests.engine.world import World
+from tests.waiting import eventually
+
+ONE = Saga(
+    "one",
+    step("charge", to="payments", undo="refund", timeout="200ms", retry=retry(first="50ms", limit=2)),
+    version=1,
+)
+
+
+def test_silence_is_unknown_so_the_step_is_undone(world: World) -> None:
+    """M4, invariant 9."""
+    world.register(ONE)
+    payments = world.participant(
+        "payments", lambda command: None if command.op == "do" else reply(command, "payments")
+    )
+
+    answer = world.start_saga("one", {})
+
+    world.wait_for(answer.saga_id, "compensated")
+    assert len(payments.commands("do")) == 1 + 2  # the first and as many retries as allowed
+    assert len(payments.commands("undo")) == 1
+
+
+def test_a_timer_claimed_and_paused_beyond_its_lease_fires_once(make_world: Callable[..., World]) -> None:
+    """E3: a claim that is gone has nothing to say. Guard: the token in HELD_TIMERS."""
+    world = make_world(timer_poll_s=30.0).start()
+    world.register(ONE)
+    payments = world.participant("payments", lambda command: None)
+    answer = world.start_saga("one", {})
+    payments.wait_for("do", "charge")
+    eventually(
+        lambda: world.value("SELECT count(*) FROM amends.timer WHERE path = 'charge' AND due_at < now()") == 1
+    )
+    paused = world.coordinator._ticking.claim()
+    assert [one.saga_id for one in paused] == [answer.saga_id]
+
+    with world.database.begin() as connection:
+        connection.execute(
+            text("UPDATE amends.timer SET leased_until = now() - interval '1 s' WHERE token IS NOT NULL")
+        )
+    second = world.coordinator._ticking.claim()
+    world.coordinator._intake.put(second)
+    eventually(
+        lambda: world.state(answer.saga_id).steps["charge"].phase == "backoff",
+        what="the second claim to fire",
+    )
+    before = world.state(answer.saga_id)
+    world.coordinator._intake.put(paused)
+    eventually(lambda: len(world.coordinator._intake) == 0)
+    world.start_saga("one", {}, key="a batch later")
+
+    assert world.state(answer.saga_id) == before
+
+
+def test_a_forged_token_changes_nothing(world: World) -> None:
+    world.register(ONE)
+    payments = world.participant("payments", lambda command: None)
+    answer = world.start_saga("one", {})
+    payments.wait_for("do", "charge")
+    before = world.state(answer.saga_id)
+
+    world.coordinator._intake.put([TimerItem(saga_id=answer.saga_id, path="charge", token=uuid4())])
+    world.start_saga("one", {}, key="a batch later")
+
+    assert world.state(answer.saga_id).steps["charge"].attempt == before.steps["charge"].attempt
+
+
+def test_a_timeout_does_not_count_while_the_command_is_in_the_outbox(
+    make_world: Callable[..., World],
+) -> None:
+    """M4: nobody has seen it yet. Guard: `timer.unsent` in timing.fire.
+
+    The step may fail once only; its queue's messages stay in the outbox, since nobody is consuming in-process.
+    """
+    world = make_world().start()
+    world.register(
+        Saga(
+            "once",
+            step("charge", to="payments", undo="refund", timeout="100ms", retry=retry(limit=1)),
+            version=1,
+        )
+    )
+    answer = world.start_saga("once", {})
+    eventually(
+        lambda: world.value("SELECT held_since IS NOT NULL FROM amends.timer WHERE path = 'charge'"),
+        what="the timer to be held",
+    )
+    assert world.state(answer.saga_id).steps["charge"].spent == 0
+    assert world.status(answer.saga_id) == "running"
