@@ -15,7 +15,6 @@ from typing import TypeAlias
 
 from amends.coordinator.saga.state import Op, Phase, Step, queue_of
 
-
 _Move: TypeAlias = tuple[str, int, int]  # queue, how many more are out, how many more parked
 
 
