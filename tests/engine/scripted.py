@@ -61,9 +61,11 @@ class Scripted:
         return self
 
     def stop(self) -> None:
-        """Stop consuming."""
+        """Stop consuming and publishing."""
         self._stopping.set()
-        self._thread.join(10)
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self._publisher.close()
 
     def send(self, *replies: wire.Reply) -> None:
         """Publish replies and wait for their confirms."""

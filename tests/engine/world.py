@@ -41,6 +41,7 @@ class World:
             database, broker, prefix=prefix, settings=EngineSettings(**{**BRISK, **settings})
         )
         self.participants: dict[str, Scripted] = {}
+        self._anybody = Scripted(broker, prefix, "anybody")
 
     def start(self) -> World:
         """Start the coordinator."""
@@ -51,6 +52,7 @@ class World:
         """Stop participants and coordinator."""
         for participant in self.participants.values():
             participant.stop()
+        self._anybody.stop()
         self.coordinator.stop()
 
     def participant(self, name: str, script: Script | None = None) -> Scripted:
@@ -85,7 +87,7 @@ class World:
 
     def publish(self, *messages: Message) -> None:
         """Publish any messages."""
-        Scripted(self.broker, self.prefix, "publisher").publish(*messages)
+        self._anybody.publish(*messages)
 
     def row(self, sql: str, **parameters: object) -> Any:
         """The first row of a query."""
