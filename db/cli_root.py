@@ -25,20 +25,22 @@ class _Commands(click.Group):
         return super().get_command(ctx, cmd_name) if entry is None else _load(entry)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List all with their first lines; one whose extra is missing says so instead of breaking the list."""
+        """List all with their first lines; one that cannot be imported says so instead of breaking the list."""
         rows = []
         for name in self.list_commands(ctx):
             try:
                 command = self.get_command(ctx, name)
-            except ModuleNotFoundError as error:
-                missing = missing_extra(error)
-                if missing is None:
-                    raise
-                rows.append((name, f"(pip install 'amends[{missing.extra}]')"))
+            except ImportError as error:
+                rows.append((name, _why_not(error)))
             else:
                 rows.append((name, command.get_short_help_str(limit=80) if command else ""))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _why_not(error: ImportError) -> str:
+    missing = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+    return f"(needs: pip install 'amends[{missing.extra}]')" if missing else f"(cannot be loaded: {error})"
 
 
 def _found() -> dict[str, EntryPoint]:

@@ -78,7 +78,7 @@ def test_what_it_knows_survives_a_kill_but_not_a_wipe() -> None:
 def test_it_ends_with_its_owner_however_that_ends(
     owner: tuple[subprocess.Popen[str], Path], number: signal.Signals
 ) -> None:
-    # Guard: `_stop` and the removal at the end of `guard.main`.
+    # Guard: the removal at the end of `guard.main`; the stop before it is doubled by PR_SET_PDEATHSIG.
     owner = subprocess.Popen(
         [sys.executable, "-c", _OWNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
