@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from importlib.resources import files
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Final
 
 import jsonschema_rs
@@ -13,7 +14,13 @@ import pytest
 from tests.deploy import compose
 
 # The published schema of compose files, as check-jsonschema carries it.
-SCHEMA: Final = files("check_jsonschema.builtin_schemas.vendor") / "compose-spec.json"
+SCHEMA: Final = Path(
+    str(
+        distribution("check-jsonschema").locate_file(
+            "check_jsonschema/builtin_schemas/vendor/compose-spec.json"
+        )
+    )
+)
 SERVICES: Final = compose.services()
 LONG_RUNNING: Final = [name for name, service in SERVICES.items() if not service.ends]
 OURS: Final = [service.name for service in compose.our_services()]

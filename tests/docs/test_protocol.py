@@ -9,7 +9,10 @@ from typing import Final
 
 import msgspec
 import pytest
+from sqlalchemy import MetaData, Table, create_engine, text
+from sqlalchemy.dialects.postgresql import dialect
 
+from amends.db.tables.participant import barrier
 from amends.outbox import limits, ports, wire
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -98,3 +101,20 @@ def test_the_limits_are_those_of_the_code():
     assert f"| `key`, label value | {wire.KEY_CHARS_MAX} characters |" in section
     assert f"| labels | {wire.LABELS_MAX} |" in section
     assert f"| `message_id` | {limits.MESSAGE_ID_BYTES_MAX} bytes |" in section
+
+
+def test_the_barrier_table_on_the_page_is_the_one_that_is_migrated(database_url):
+    (ddl,) = re.findall(r"^```sql\n(CREATE TABLE amends_barrier .*?)^```$", TEXT, re.M | re.S)
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text(ddl))
+    reflected = Table("amends_barrier", MetaData(), autoload_with=engine)
+    engine.dispose()
+
+    def shape(table: Table) -> set[tuple[str, str, bool, bool]]:
+        return {
+            (column.name, column.type.compile(dialect()), bool(column.nullable), column.primary_key)
+            for column in table.columns
+        }
+
+    assert shape(reflected) == shape(barrier)
