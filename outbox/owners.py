@@ -9,11 +9,10 @@ from typing import Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from amends.db.engines import transaction
 from amends.db.errors import StoreUnavailable
-from amends.outbox.errors import OutboxError
+from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.store import OutboxStore
 
 log = logging.getLogger(__name__)
@@ -85,9 +84,9 @@ class Owner:
             with transaction(self._database) as connection:
                 for owner in (self._id, *self._retired):
                     self._store.forget_owner(connection, owner)
-        except (StoreUnavailable, DBAPIError, OutboxError) as error:
+        except DATABASE_FAULTS as error:
             # Nobody beats for it any more, so it will be found dead all the same.
-            log.warning("owner_not_forgotten", extra={"owner": str(self._id), "error": str(error)})
+            log.warning("owner_not_forgotten", extra={"owner": str(self._id), "error": told(error)})
         self._registered = False
 
     def _run(self) -> None:
@@ -103,8 +102,8 @@ class Owner:
         try:
             with self._turn:
                 self._beat()
-        except (StoreUnavailable, DBAPIError, OutboxError) as error:
-            log.warning("owner_beat_failed", extra={"owner": str(self._id), "error": str(error)})
+        except DATABASE_FAULTS as error:
+            log.warning("owner_beat_failed", extra={"owner": str(self._id), "error": told(error)})
             return False
         return True
 

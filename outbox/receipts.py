@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
-from amends.db.errors import StoreUnavailable
 from amends.outbox import wire
 from amends.outbox.backoff import Backoff
-from amends.outbox.errors import BrokerUnavailable, MalformedMessage, OutboxError
+from amends.outbox.errors import BrokerUnavailable, MalformedMessage
+from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.limits import BODY_BYTES_MAX
 from amends.outbox.message import Message
 from amends.outbox.observer import OutboxObserver
@@ -70,12 +69,12 @@ class Receipts:
                 self._backoff.reset()
             except BrokerUnavailable as error:
                 if self.broker_up:
-                    log.warning("receipts_broker_lost", extra={"error": str(error)})
+                    log.warning("receipts_broker_lost", extra={"error": told(error)})
                 self.broker_up = False
                 self._stopping.wait(self._backoff.next_s())
-            except (StoreUnavailable, DBAPIError, OutboxError) as error:
+            except DATABASE_FAULTS as error:
                 # The broker takes the receipts back, and delivers them again: nothing is held meanwhile (B8).
-                log.warning("receipts_database_lost", extra={"error": str(error)})
+                log.warning("receipts_database_lost", extra={"error": told(error)})
                 self._consumer.close()
                 self._stopping.wait(self._backoff.next_s())
             except Exception:

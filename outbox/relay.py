@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Engine
 
@@ -19,6 +20,8 @@ from amends.outbox.store import OutboxStore
 from amends.outbox.sweep import Sweep, SweepLimits
 
 log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class Relay:
         )
         self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
+        self.died = False
 
     def start(self) -> None:
         """Start sweeping, in threads of its own. A database or broker that is away is waited for."""
@@ -110,9 +114,11 @@ class Relay:
             self._receipts.stop()
 
     def run(self) -> None:
-        """Start, and return once `stop` or `ask_to_stop` was called from elsewhere."""
+        """Start, and return once `stop` or `ask_to_stop` was called from elsewhere, or a thread died."""
         self.start()
-        self._stopped.wait()
+        while not self._stopped.wait(_LOOK_S) and self.status().running:
+            continue
+        self.died = not self._stopped.is_set()
         self.stop()
 
     def status(self) -> RelayStatus:

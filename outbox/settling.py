@@ -8,13 +8,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
-from amends.db.errors import StoreUnavailable
 from amends.outbox.backoff import Backoff
-from amends.outbox.errors import OutboxError
+from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.holdings import Holdings
 from amends.outbox.storage import HandBack
 from amends.outbox.store import OutboxStore
@@ -84,11 +82,11 @@ class Settling:
                     self._store.disown(
                         connection, ids, how.delay_s, how.error, counts=how.counts, returned=how.returned
                     )
-        except (StoreUnavailable, DBAPIError, OutboxError) as error:
+        except DATABASE_FAULTS as error:
             # All of it may be written twice: nothing is forgotten until it is known to have committed.
             self._holdings.give_back(confirmed)
             self._not_before = time.monotonic() + self._backoff.next_s()
-            log.warning("outbox_settle_failed", extra={"error": str(error)})
+            log.warning("outbox_settle_failed", extra={"error": told(error)})
             return False
         self._holdings.done(
             [*confirmed, *self._sent, *(id_ for ids in self._given_up.values() for id_ in ids)]

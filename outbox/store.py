@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from amends.outbox.errors import OutboxNotInstalled, UnsupportedSession
 from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
@@ -54,7 +55,7 @@ class OutboxStore:
         dialect = connection.dialect.name
         if dialect not in ("postgresql", "sqlite"):
             raise UnsupportedSession(f"no outbox on {dialect}; known: postgresql, sqlite")
-        with installed(self._outbox.fullname):
+        with not_installed(self._outbox.fullname):
             yield self._postgresql if dialect == "postgresql" else self._sqlite
 
     def insert(
@@ -201,21 +202,22 @@ class OutboxStore:
 
 
 @contextmanager
-def installed(table: str) -> Iterator[None]:
-    """Raises: OutboxNotInstalled, naming the mend, for a database error that says the table is missing."""
+def not_installed(table: str, kind: type[Exception] = DBAPIError) -> Iterator[None]:
+    """Raises: OutboxNotInstalled, naming the mend, for an error of this kind that says the table is missing."""
     try:
         yield
-    except (ProgrammingError, OperationalError) as error:
-        if is_missing_table(error.orig):
+    except kind as error:
+        if _says_missing(getattr(error, "orig", error)):
             raise OutboxNotInstalled(
-                f"no outbox table {table!r} in this database, or an older one; create it with: amends migrate"
+                f"no outbox table {table!r} in this database, or an older one; create it with: amends migrate "
+                f"(--participant for a service's own database)"
             ) from error
         raise
 
 
-def is_missing_table(error: BaseException | None) -> bool:
+def _says_missing(error: BaseException) -> bool:
     """Whether a driver's error says that a table, column or schema is missing."""
     if getattr(error, "sqlstate", None) in ("42P01", "42703", "3F000"):
         return True
     text = str(error)
-    return type(error).__module__ == "sqlite3" and ("no such table" in text or "has no column" in text)
+    return isinstance(error, sqlite3.Error) and ("no such table" in text or "has no column" in text)

@@ -41,25 +41,7 @@ class PostgresStorage:
         self._run(connection, "LOCK_KEYS", {"keys": sorted(set(hashes))}).close()
 
     def insert(self, connection: Connection, messages: Sequence[Message], owner: UUID | None) -> list[int]:
-        inserted = self._run(
-            connection,
-            "INSERT",
-            {
-                "message_id": [message.message_id for message in messages],
-                "exchange": [message.exchange for message in messages],
-                "routing_key": [message.routing_key for message in messages],
-                "type": [message.type for message in messages],
-                "correlation_id": [message.correlation_id for message in messages],
-                "reply_to": [message.reply_to for message in messages],
-                "headers": [headers_text(message) for message in messages],
-                "expiration_ms": [message.expiration_ms for message in messages],
-                "body": [message.body for message in messages],
-                "ordering_key": [message.key for message in messages],
-                "needs_receipt": [message.needs_receipt for message in messages],
-                "delay_s": [float(message.delay_s) for message in messages],
-                "owner": owner,
-            },
-        )
+        inserted = self._run(connection, "INSERT", insert_values(messages, owner))
         return sorted(inserted.scalars())
 
     def delete(self, connection: Connection, ids: Sequence[int]) -> None:
@@ -143,6 +125,25 @@ class PostgresStorage:
 
     def prune_owners(self, connection: Connection, dead_s: float) -> None:
         self._run(connection, "PRUNE_OWNERS", {"dead_s": float(dead_s)})
+
+
+def insert_values(messages: Sequence[Message], owner: UUID | None) -> dict[str, object]:
+    """The bound values of INSERT."""
+    return {
+        "message_id": [message.message_id for message in messages],
+        "exchange": [message.exchange for message in messages],
+        "routing_key": [message.routing_key for message in messages],
+        "type": [message.type for message in messages],
+        "correlation_id": [message.correlation_id for message in messages],
+        "reply_to": [message.reply_to for message in messages],
+        "headers": [headers_text(message) for message in messages],
+        "expiration_ms": [message.expiration_ms for message in messages],
+        "body": [message.body for message in messages],
+        "ordering_key": [message.key for message in messages],
+        "needs_receipt": [message.needs_receipt for message in messages],
+        "delay_s": [float(message.delay_s) for message in messages],
+        "owner": owner,
+    }
 
 
 def _hand_back(ids: Sequence[int], how: HandBack) -> dict[str, object]:

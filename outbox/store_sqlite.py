@@ -50,7 +50,7 @@ class SqliteStorage:
         for first in range(0, len(messages), _ROWS_PER_INSERT):
             some = messages[first : first + _ROWS_PER_INSERT]
             statement = self._sql["INSERT"].replace("$rows", ", ".join([self._sql["INSERT_ROW"]] * len(some)))
-            values = tuple(value for message in some for value in _values(message, owner))
+            values = tuple(value for message in some for value in row_values(message, owner))
             ids += sorted(connection.exec_driver_sql(statement, values).scalars())
         return ids
 
@@ -126,7 +126,8 @@ def _json(ids: Sequence[int]) -> str:
     return json.dumps(list(ids))
 
 
-def _values(message: Message, owner: UUID | None) -> tuple[object, ...]:
+def row_values(message: Message, owner: UUID | None) -> tuple[Any, ...]:
+    """The bound values of one row of INSERT."""
     # What is ordered or delayed has no owner: it is swept.
     swept = owner is None or message.key is not None or message.delay_s > 0
     return (

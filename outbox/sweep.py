@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
-from amends.db.errors import StoreUnavailable
 from amends.outbox.backoff import Backoff, after
 from amends.outbox.destinations import Destinations
-from amends.outbox.errors import BrokerUnavailable, OutboxError
+from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.flight import Cargo, Flight, Landed
 from amends.outbox.late import LATE_S, LateConfirmHook, tell_late
 from amends.outbox.message import OutboxRow
@@ -126,7 +125,7 @@ class Sweep:
                 self._turn()
             except BrokerUnavailable as error:
                 self._broker_lost(error)
-            except (StoreUnavailable, DBAPIError, OutboxError) as error:
+            except DATABASE_FAULTS as error:
                 self._database_lost(error)
             except Exception:
                 # Whatever it is, the rows must not wait for a thread that is gone.
@@ -280,7 +279,7 @@ class Sweep:
 
     def _broker_lost(self, error: BrokerUnavailable) -> None:
         if self.broker_up or not self.error:
-            log.warning("broker_lost", extra={"error": str(error)})
+            log.warning("broker_lost", extra={"error": told(error)})
         self.broker_up, self.error = False, str(error)
         self._down_until = time.monotonic() + self._reconnect.next_s()
         self._destinations.forget_probes()
@@ -289,7 +288,7 @@ class Sweep:
                 self._outcomes.handed_back(cargo.row, HandBack(0.2, "unconfirmed: the broker was lost"))
         try:
             self._outcomes.write()
-        except (StoreUnavailable, DBAPIError, OutboxError) as fault:
+        except DATABASE_FAULTS as fault:
             self._database_lost(fault)
 
     def _broker_back(self) -> None:
@@ -304,8 +303,8 @@ class Sweep:
         now = time.monotonic()
         pause_s = self._database_backoff.next_s()
         if self.database_up:
-            log.warning("database_lost", extra={"error": str(error)})
-        self.database_up, self.error = False, str(error)
+            log.warning("database_lost", extra={"error": told(error)})
+        self.database_up, self.error = False, told(error)
         self._more, self._poll_at = False, now + pause_s
         # Living owners could not tell either: let them, before they are taken for dead.
         self._owners_at = now + pause_s + self._limits.owners_pause_s
@@ -323,7 +322,7 @@ class Sweep:
                 self._outcomes.handed_back(cargo.row, HandBack(0.0, "unconfirmed: its relay stopped"))
         try:
             self._outcomes.write()
-        except (StoreUnavailable, DBAPIError, OutboxError) as error:
+        except DATABASE_FAULTS as error:
             # The leases run out by themselves.
-            log.warning("sweep_left_leases", extra={"error": str(error)})
+            log.warning("sweep_left_leases", extra={"error": told(error)})
         self._publisher.close()

@@ -1,0 +1,227 @@
+"""`put`: a message in the caller's own transaction. It only inserts: no thread, no connection to a broker.
+
+What commits with the transaction is sent, what is rolled back with it (a savepoint too) never was. Safe before and
+after forks, in tests, and behind PgBouncer in transaction mode. A relay of the same table does the sending.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from sqlalchemy import BigInteger, Connection, Interval, MetaData, Table, cast, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session, scoped_session
+
+from amends.db.tables.outbox import outbox_table
+from amends.outbox import sql_postgresql, sql_sqlite
+from amends.outbox.errors import UnsupportedSession
+from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
+from amends.outbox.message import Message
+from amends.outbox.storage import headers_text
+from amends.outbox.store import not_installed
+from amends.outbox.store_postgresql import insert_values
+from amends.outbox.store_sqlite import row_values
+
+if TYPE_CHECKING:
+    import psycopg
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+
+TABLE: Final = "amends_outbox"
+
+Putter: TypeAlias = (
+    "Session | scoped_session[Any] | Connection | psycopg.Connection[Any] | sqlite3.Connection"
+)
+AsyncPutter: TypeAlias = (
+    "AsyncSession | async_scoped_session[Any] | AsyncConnection | psycopg.AsyncConnection[Any]"
+)
+
+
+def put(
+    session: Putter,
+    message: Message,
+    *,
+    table: str = TABLE,
+    schema: str | None = None,
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> int:
+    """Store a message in the transaction that is open on `session`, and answer its row id.
+
+    `session` is a SQLAlchemy Session or Connection, a psycopg Connection or a sqlite3 Connection, on PostgreSQL or
+    SQLite. A message with a key waits for other transactions that have put one with this key (O6): a transaction
+    that puts several keys had better put them in one order everywhere, else two of them may deadlock.
+
+    Raises: MessageTooLarge before anything is stored (O5). UnsupportedSession for anything else, and for a
+    connection in autocommit without a transaction, on which nothing would tie the message to what it tells of.
+    OutboxNotInstalled if the table is missing. Errors of the database pass through.
+    """
+    check(message, body_bytes_max)
+    if isinstance(session, scoped_session):
+        session = session()
+    if isinstance(session, Session):
+        return _put_sqlalchemy(session.connection(), message, table, schema)
+    if isinstance(session, Connection):
+        return _put_sqlalchemy(session, message, table, schema)
+    if isinstance(session, sqlite3.Connection):
+        return _put_sqlite3(session, message, table, schema)
+    if _is(session, "psycopg", "Connection"):
+        return _put_psycopg(session, message, table, schema)
+    if hasattr(session, "run_sync") or _is(session, "psycopg", "AsyncConnection"):
+        raise UnsupportedSession(f"{_name(session)} is asynchronous; use: await aput(session, message)")
+    raise UnsupportedSession(_unknown(session, "put"))
+
+
+async def aput(
+    session: AsyncPutter,
+    message: Message,
+    *,
+    table: str = TABLE,
+    schema: str | None = None,
+    body_bytes_max: int = BODY_BYTES_MAX,
+) -> int:
+    """As `put`, on a SQLAlchemy AsyncSession or AsyncConnection, or a psycopg AsyncConnection."""
+    check(message, body_bytes_max)
+    if _is(session, "psycopg", "AsyncConnection"):
+        return await _aput_psycopg(session, message, table, schema)
+    # Through a name: what has been imported tells whether `session` can be of such a type.
+    extension = sys.modules.get("sqlalchemy.ext.asyncio")
+    if extension is not None:
+        if isinstance(session, extension.async_scoped_session):
+            session = session()
+        if isinstance(session, extension.AsyncSession | extension.AsyncConnection):
+            row_id: int = await session.run_sync(
+                put, message, table=table, schema=schema, body_bytes_max=body_bytes_max
+            )
+            return row_id
+    raise UnsupportedSession(_unknown(session, "aput"))
+
+
+@lru_cache(maxsize=16)
+def _table(name: str, schema: str | None) -> Table:
+    return outbox_table(name, MetaData(), schema)
+
+
+def _put_sqlalchemy(connection: Connection, message: Message, table: str, schema: str | None) -> int:
+    dialect = connection.dialect.name
+    if dialect not in ("postgresql", "sqlite"):
+        raise UnsupportedSession(f"no outbox on {dialect}; known: postgresql, sqlite")
+    driver: Any = connection.connection.dbapi_connection
+    if getattr(driver, "autocommit", None) is True:
+        raise UnsupportedSession(_AUTOCOMMIT)
+    outbox = _table(table, schema)
+    with not_installed(outbox.fullname, DBAPIError):
+        if message.key is not None and dialect == "postgresql":
+            # A statement of its own: the id must be drawn after the lock is held (O6).
+            lock = cast(key_hash(table, message.key), BigInteger)
+            connection.execute(select(func.pg_advisory_xact_lock(lock))).close()
+        insert = outbox.insert().values(**_columns(message, dialect)).returning(outbox.c.id)
+        return int(connection.execute(insert).scalar_one())
+
+
+def _columns(message: Message, dialect: str) -> dict[str, object]:
+    now: Any
+    if dialect == "postgresql":
+        # Not the transaction's begin, which may be long ago.
+        now = func.statement_timestamp()
+        due = now + cast(timedelta(seconds=message.delay_s), Interval) if message.delay_s else now
+    else:
+        now = func.strftime("%Y-%m-%d %H:%M:%f", "now")
+        due = func.strftime("%Y-%m-%d %H:%M:%f", "now", f"{message.delay_s:+.3f} seconds")
+    return {
+        "message_id": message.message_id,
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+        "type": message.type,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
+        "headers": headers_text(message),
+        "expiration_ms": message.expiration_ms,
+        "body": message.body,
+        "ordering_key": message.key,
+        "needs_receipt": message.needs_receipt,
+        "created_at": now,
+        "due_at": due,
+    }
+
+
+def _put_psycopg(session: Any, message: Message, table: str, schema: str | None) -> int:
+    _refuse_psycopg_autocommit(session)
+    statement, error = _psycopg(table, schema)
+    with not_installed(table, error), session.cursor(row_factory=_rows()) as cursor:
+        if message.key is not None:
+            cursor.execute(sql_postgresql.LOCK_KEYS, {"keys": [key_hash(table, message.key)]}, prepare=False)
+        cursor.execute(statement, insert_values([message], None), prepare=False)
+        return int(cursor.fetchone()[0])
+
+
+async def _aput_psycopg(session: Any, message: Message, table: str, schema: str | None) -> int:
+    _refuse_psycopg_autocommit(session)
+    statement, error = _psycopg(table, schema)
+    with not_installed(table, error):
+        async with session.cursor(row_factory=_rows()) as cursor:
+            if message.key is not None:
+                lock = {"keys": [key_hash(table, message.key)]}
+                await cursor.execute(sql_postgresql.LOCK_KEYS, lock, prepare=False)
+            await cursor.execute(statement, insert_values([message], None), prepare=False)
+            return int((await cursor.fetchone())[0])
+
+
+def _psycopg(table: str, schema: str | None) -> tuple[str, type[Exception]]:
+    quoted = postgresql.dialect().identifier_preparer.format_table(_table(table, schema))  # type: ignore[no-untyped-call,unused-ignore]
+    error: type[Exception] = sys.modules["psycopg"].Error
+    return sql_postgresql.INSERT.replace("$outbox", quoted), error
+
+
+def _rows() -> Any:
+    return sys.modules["psycopg"].rows.tuple_row
+
+
+def _refuse_psycopg_autocommit(session: Any) -> None:
+    idle = sys.modules["psycopg"].pq.TransactionStatus.IDLE
+    if session.autocommit and session.info.transaction_status == idle:
+        raise UnsupportedSession(_AUTOCOMMIT)
+
+
+def _put_sqlite3(session: sqlite3.Connection, message: Message, table: str, schema: str | None) -> int:
+    if not session.in_transaction and (
+        session.isolation_level is None or getattr(session, "autocommit", None) is True
+    ):
+        raise UnsupportedSession(_AUTOCOMMIT)
+    quoted = sqlite.dialect().identifier_preparer.format_table(_table(table, schema))  # type: ignore[no-untyped-call,unused-ignore]
+    statement = (
+        sql_sqlite.INSERT.replace("$outbox", quoted)
+        .replace("$rows RETURNING id", sql_sqlite.INSERT_ROW)
+        .replace("$now", sql_sqlite.NOW)
+    )
+    with not_installed(table, sqlite3.Error):
+        row_id = session.execute(statement, row_values(message, None)).lastrowid
+    assert row_id is not None, "an insert has a row id"
+    return row_id
+
+
+_AUTOCOMMIT: Final = (
+    "this connection commits every statement by itself, so the message would not share the fate of what it tells of; "
+    "begin a transaction"
+)
+
+
+def _is(session: object, module: str, name: str) -> bool:
+    """Whether it is of this type, without importing a module that may not be installed."""
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind is not None and isinstance(session, kind)
+
+
+def _name(session: object) -> str:
+    return f"{type(session).__module__}.{type(session).__qualname__}"
+
+
+def _unknown(session: object, function: str) -> str:
+    known = {
+        "put": "a SQLAlchemy Session or Connection, a psycopg Connection, a sqlite3 Connection",
+        "aput": "a SQLAlchemy AsyncSession or AsyncConnection, a psycopg AsyncConnection",
+    }[function]
+    return f"{function} does not know {_name(session)}; give it {known}"
