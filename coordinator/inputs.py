@@ -31,15 +31,19 @@ class InputRules:
             return None
         validator = self._validators.get(definition.hash)
         if validator is None:
-            validator = jsonschema_rs.validator_for(definition.input_schema)
+            # Messages say "the value" in its place: it is a payload, and they go into answers and logs.
+            validator = jsonschema_rs.validator_for(definition.input_schema, mask="the value")
             self._validators[definition.hash] = validator
         for error in validator.iter_errors(value):
-            field = "/".join(str(part) for part in error.instance_path)
-            return InputProblem(field=field, message=_first_line(error.message))
+            path = [str(part) for part in error.instance_path]
+            missing = getattr(error.kind, "property", None)
+            if error.kind.name == "required" and missing is not None:
+                path.append(str(missing))
+            return InputProblem(field="/".join(path), message=_first_line(error.message))
         return None
 
 
 def _first_line(message: str) -> str:
-    # The library repeats the offending value, which may be long or secret in parts: keep the beginning.
+    # An enumeration or a pattern of the schema may be long.
     line = message.splitlines()[0] if message else "does not fit"
     return line if len(line) <= 300 else line[:297] + "..."
