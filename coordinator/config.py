@@ -13,10 +13,10 @@ from typing import Final
 
 from amends.coordinator.http.tokens import VARIABLE as TOKENS
 from amends.coordinator.http.tokens import Tokens
-from amends.coordinator.logs import LogFormat
 from amends.db.config import Environment
 from amends.db.crashpoints import CRASH_POINTS
 from amends.db.errors import InvalidSetting
+from amends.db.logs import LogFormat
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}")

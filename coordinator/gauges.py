@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from amends.db.engines import transaction
+from amends.db.tables import coordinator as tables
+from amends.outbox.storage import OutboxStats
+from amends.outbox.store import OutboxStore
 
 # A scrape must not pile up behind a slow database: Prometheus gives up after ten seconds.
 LIMIT_TIME = "SET LOCAL statement_timeout = '5s'"
@@ -21,14 +24,6 @@ PARKED_STEPS = "SELECT queue, count(*) FROM amends.step WHERE phase = 'parked' G
 # The breakers, one row per command queue.
 BREAKERS = "SELECT queue, state = 'open' FROM amends.breaker"
 
-# Rows that wait to be sent, the age of the oldest, and rows parked by their own fault.
-OUTBOX = """
-    SELECT count(*) FILTER (WHERE parked_at IS NULL),
-        coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE parked_at IS NULL)), 0)::float8,
-        count(*) FILTER (WHERE parked_at IS NOT NULL)
-    FROM amends.outbox WHERE sent_at IS NULL
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaugeReadings:
@@ -37,24 +32,21 @@ class GaugeReadings:
     live_sagas: Mapping[tuple[str, str], int]
     parked_steps: Mapping[str, int]
     breakers: Mapping[str, bool]
-    outbox_pending: int
-    outbox_oldest_age_s: float
-    outbox_parked: int
+    outbox: OutboxStats
 
 
 def read_gauges(database: Engine) -> GaugeReadings:
     """Read every gauge in one transaction. Raises: StoreUnavailable."""
+    store = OutboxStore(tables.outbox, tables.owner)
     with transaction(database) as connection:
         connection.exec_driver_sql(LIMIT_TIME)
         live = {(name, status): n for name, status, n in connection.exec_driver_sql(LIVE_SAGAS).all()}
         parked = {row[0]: row[1] for row in connection.exec_driver_sql(PARKED_STEPS).all()}
         breakers = {queue: bool(is_open) for queue, is_open in connection.exec_driver_sql(BREAKERS).all()}
-        pending, age_s, stopped = connection.exec_driver_sql(OUTBOX).one()
+        stats = store.stats(connection)
     return GaugeReadings(
         live_sagas=live,
         parked_steps=parked,
         breakers=breakers,
-        outbox_pending=pending,
-        outbox_oldest_age_s=max(0.0, age_s),
-        outbox_parked=stopped,
+        outbox=stats,
     )

@@ -12,9 +12,11 @@ amends_steps_stuck_total{saga}                         amends_breaker_open{queue
 amends_saga_duration_seconds{saga,status}              amends_outbox_pending
 amends_step_attempts_total{participant,op,outcome}     amends_outbox_oldest_age_seconds
 amends_step_attempt_duration_seconds{participant,op}   amends_outbox_parked_rows
-amends_batch_size                                      amends_database_up
-amends_batch_duration_seconds                          amends_broker_up
-amends_breaker_changes_total{queue,to}
+amends_batch_size                                      amends_outbox_awaiting_receipt
+amends_batch_duration_seconds                          amends_database_up
+amends_breaker_changes_total{queue,to}                 amends_broker_up
+
+The counters of the coordinator's outbox are `amends.outbox.metrics`'.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from amends.coordinator.gauges import GaugeReadings
-from amends.db.errors import DatabaseError
+from amends.outbox.faults import DATABASE_FAULTS, told
+from amends.outbox.storage import OutboxStats
 
 log = logging.getLogger(__name__)
 
@@ -171,8 +174,8 @@ class DatabaseGauges(Collector):
         )
         try:
             readings = self._read()
-        except DatabaseError as error:
-            log.warning("gauges_unread", extra={"error": str(error)})
+        except DATABASE_FAULTS as error:
+            log.warning("gauges_unread", extra={"error": told(error)})
             yield GaugeMetricFamily("amends_database_up", "1 while the database answers.", value=0)
             return
         yield GaugeMetricFamily("amends_database_up", "1 while the database answers.", value=1)
@@ -187,22 +190,9 @@ class DatabaseGauges(Collector):
             "amends_breaker_open",
             "1 while the breaker of a command queue is open.",
             ("queue",),
-            {
-                (queue,): float(is_open)
-                for queue, is_open in sorted(readings.breakers.items())[: self._names_max]
-            },
+            self._bounded({(queue,): float(is_open) for queue, is_open in readings.breakers.items()}),
         )
-        yield GaugeMetricFamily(
-            "amends_outbox_pending", "Outbox rows not sent yet.", value=readings.outbox_pending
-        )
-        yield GaugeMetricFamily(
-            "amends_outbox_oldest_age_seconds",
-            "Age of the oldest outbox row not sent yet; 0 if there is none.",
-            value=readings.outbox_oldest_age_s,
-        )
-        yield GaugeMetricFamily(
-            "amends_outbox_parked_rows", "Outbox rows that need an operator.", value=readings.outbox_parked
-        )
+        yield from _outbox(readings.outbox)
 
     def _sagas(self, readings: GaugeReadings) -> Iterator[Metric]:
         moving: dict[tuple[str, ...], float] = {}
@@ -225,6 +215,20 @@ class DatabaseGauges(Collector):
             key = (names(labels[0]), *labels[1:])
             bounded[key] = bounded.get(key, 0) + count
         return bounded
+
+
+def _outbox(stats: OutboxStats) -> Iterator[Metric]:
+    gauges = {
+        "pending": ("Outbox rows not sent yet.", stats.pending),
+        "oldest_age_seconds": (
+            "Age of the oldest outbox row not sent yet; 0 if there is none.",
+            stats.oldest_age_s,
+        ),
+        "awaiting_receipt": ("Outbox rows sent, whose receipts are awaited.", stats.awaiting_receipt),
+        "parked_rows": ("Outbox rows that need an operator.", stats.parked),
+    }
+    for name, (text, value) in gauges.items():
+        yield GaugeMetricFamily(f"amends_outbox_{name}", text, value=value)
 
 
 def _family(

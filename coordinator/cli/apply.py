@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from amends.coordinator.cli.command import Told, coordinator, json_option, print_json, say
+from amends.coordinator.cli.command import coordinator, json_option
 from amends.coordinator.cli.loading import load_saga
+from amends.coordinator.cli.printing import print_json, say
 
 
-@click.command(cls=Told)
+@click.command()
 @click.argument("sagas", nargs=-1, required=True, metavar="MODULE:SAGA...")
 @click.option(
     "--no-activate", is_flag=True, help="Register only: new sagas go on taking the version they take now."

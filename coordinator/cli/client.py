@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import httpx
 
+from amends.coordinator.cli.printing import visible
 from amends.coordinator.config import CommandSettings
 from amends.coordinator.errors import Declined, Unreachable
 
@@ -80,7 +81,8 @@ class Api:
             )
         if response.is_success:
             return body
-        code, message = str(body.get("error", response.status_code)), str(body.get("message", response.text))
+        # What services send must not steer a terminal; it may be in here.
+        code, message = str(body.get("error")), visible(str(body.get("message")))
         if response.status_code == 401:
             message += "; set AMENDS_TOKEN to a secret of the coordinator's AMENDS_TOKENS"
         raise Declined(response.status_code, code, message, body.get("field"))

@@ -8,11 +8,12 @@ from urllib.parse import quote
 import click
 from rich.syntax import Syntax
 
-from amends.coordinator.cli.command import Commands, console, coordinator, json_option, print_json
+from amends.coordinator.cli.command import coordinator, json_option
+from amends.coordinator.cli.printing import console, print_json
 from amends.coordinator.cli.tables import definition_table
 
 
-@click.group(cls=Commands)
+@click.group()
 def definitions() -> None:
     """Look at the registered sagas."""
 

@@ -8,21 +8,14 @@ from typing import Any
 import click
 
 from amends.coordinator.cli.client import Api
-from amends.coordinator.cli.command import (
-    Commands,
-    console,
-    coordinator,
-    json_option,
-    print_json,
-    reason_option,
-    say,
-)
+from amends.coordinator.cli.command import coordinator, json_option, reason_option
+from amends.coordinator.cli.printing import console, print_json, say
 from amends.coordinator.cli.tables import parked_table
 
 PAGE = 200
 
 
-@click.group(cls=Commands)
+@click.group()
 def outbox() -> None:
     """Look at the coordinator's outbox; send parked messages again."""
 

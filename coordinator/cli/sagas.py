@@ -10,20 +10,13 @@ from uuid import UUID
 
 import click
 
-from amends.coordinator.cli.command import (
-    Commands,
-    console,
-    coordinator,
-    json_option,
-    print_json,
-    reason_option,
-    say,
-)
+from amends.coordinator.cli.command import coordinator, json_option, reason_option
+from amends.coordinator.cli.printing import console, print_json, say
 from amends.coordinator.cli.tables import saga_table, show_saga
 from amends.coordinator.saga.state import Status
 
 
-@click.group(cls=Commands)
+@click.group()
 def sagas() -> None:
     """Start sagas, look at them, act on them."""
 

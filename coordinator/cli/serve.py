@@ -15,7 +15,6 @@ import click
 from sqlalchemy import Engine
 
 from amends.coordinator.catalog import Catalog
-from amends.coordinator.cli.command import Told
 from amends.coordinator.cli.loading import load_saga
 from amends.coordinator.config import CoordinatorSettings, coordinator_settings
 from amends.coordinator.engine.coordinator import Coordinator
@@ -24,12 +23,13 @@ from amends.coordinator.http.app import build_app
 from amends.coordinator.http.reading import THREADS
 from amends.coordinator.http.server import HttpServer
 from amends.coordinator.language import Saga
-from amends.coordinator.logs import set_up_logging
 from amends.coordinator.metrics import DatabaseGauges, PrometheusObserver, exposition, new_registry
 from amends.db.crashpoints import arm
 from amends.db.engines import open_engine
+from amends.db.logs import set_up_logging
 from amends.db.schema import require_schema
 from amends.outbox.broker import open_broker
+from amends.outbox.metrics import PrometheusOutbox
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ FILES: Final = 65_536
 LOOK_S: Final = 1.0
 
 
-@click.command(cls=Told)
+@click.command()
 @click.option("--apply", "sagas", multiple=True, metavar="MODULE:SAGA", help="Register at start; repeatable.")
 @click.option("--host", help="Where to listen. Default: AMENDS_HTTP_HOST, else 127.0.0.1.")
 @click.option(
@@ -85,7 +85,13 @@ def serve(settings: CoordinatorSettings, sagas: list[Saga], stop: threading.Even
 def _run(settings: CoordinatorSettings, database: Engine, doors: Engine, stop: threading.Event) -> None:
     registry = new_registry()
     broker = open_broker(settings.broker_url)
-    engine = Coordinator(database, broker, prefix=settings.prefix, observer=PrometheusObserver(registry))
+    engine = Coordinator(
+        database,
+        broker,
+        prefix=settings.prefix,
+        observer=PrometheusObserver(registry),
+        outbox_observer=PrometheusOutbox(registry),
+    )
     registry.register(DatabaseGauges(lambda: read_gauges(doors), broker_up=lambda: engine.status().broker_up))
     app = build_app(engine, doors, settings.tokens, scrape=lambda: exposition(registry))
     server = HttpServer(app, host=settings.host, port=settings.port)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from amends.coordinator.cli.command import cell, visible
+from amends.coordinator.cli.printing import cell, visible
 
 _STATUS_STYLES: Final = {
     "running": "cyan",

@@ -35,6 +35,7 @@ from amends.db.tables import coordinator as tables
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.message import OutboxRow, new_message_id
+from amends.outbox.observer import OutboxObserver
 from amends.outbox.ports import (
     Broker,
     Topology,
@@ -63,6 +64,7 @@ class Coordinator:
         prefix: str = "amends",
         settings: EngineSettings | None = None,
         observer: Observer = NULL_OBSERVER,
+        outbox_observer: OutboxObserver | None = None,
     ) -> None:
         settings = settings or EngineSettings()
         self._database = database
@@ -79,6 +81,7 @@ class Coordinator:
             database,
             label=f"coordinator {prefix}",
             crash_scope="coordinator",
+            observer=outbox_observer,
             on_late_confirm=self._postpone,
         )
         self._consuming = Consuming(broker, self._intake, prefix=prefix, settings=settings)
@@ -104,6 +107,7 @@ class Coordinator:
             store=store,
             prefix=prefix,
             label=f"coordinator {prefix}",
+            observer=outbox_observer,
             on_late_confirm=self._postpone,
         )
         self._threads: list[threading.Thread] = []
