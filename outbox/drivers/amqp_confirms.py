@@ -37,11 +37,6 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._by_tag)
 
-    @property
-    def awaits_newest(self) -> bool:
-        """Whether the message published last is unanswered."""
-        return self._last in self._by_tag
-
     def add(self, pending: Pending) -> None:
         """The next message published on the channel."""
         self._last += 1

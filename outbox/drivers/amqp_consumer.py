@@ -109,10 +109,10 @@ class AmqpConsumer:
     def _consume(self, link: Link) -> None:
         channel = self._channel = link.channel()
         self._channel_id = channel.channel_id
-        with link.answering():
+        with link.answering("setting the prefetch"):
             channel.basic_qos(0, self._prefetch, False)
         for consumer_tag, queue in self._queues.items():
-            with link.answering():
+            with link.answering(f"consuming from queue {queue!r}"):
                 channel.basic_consume(queue, consumer_tag)
 
     def _on_deliver(self, method: bytes, properties: frames.Properties, body: bytes) -> None:

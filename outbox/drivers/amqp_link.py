@@ -42,7 +42,6 @@ class Limits:
     answer_s: float = 10.0  # for the broker to answer a declaration
     write_s: float = 5.0  # for the broker to take any byte
     heartbeat_s: float = 20.0
-    alone_s: float = 5.0  # for the answer to a message that is sent alone, then the next one is sent
     blocked_s: float = 10.0  # then a blocked publisher counts as unavailable
     message_bytes_max: int = 16_777_216
 
@@ -54,6 +53,14 @@ class _Connection(pyamqp.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, frame_writer=_writer_of, **options)
+
+    def connect(self, callback: Any = None) -> Any:
+        try:
+            return super().connect(callback)
+        except BaseException:
+            # py-amqp leaves the socket open when it is refused in the middle of the handshake.
+            self.collect()
+            raise
 
     def blocking_read(self, timeout: float | None = None) -> Any:
         if self.link is None:
@@ -102,6 +109,7 @@ class Link:
         self._connection = connection
         self._answer_s = limits.answer_s
         self._deadline: float | None = None
+        self._request = ""
         self._checked_at = monotonic()
         self._contents: dict[int, _Content] = {}
         connection.link = self
@@ -115,13 +123,14 @@ class Link:
 
     def channel(self) -> Any:
         """A new channel of py-amqp's."""
-        with self.answering():
+        with self.answering("opening a channel"):
             return self._connection.channel()
 
     @contextmanager
-    def answering(self) -> Iterator[None]:
-        """The broker must answer all that is asked in this block within the limit, else TimeoutError."""
+    def answering(self, request: str = "a request") -> Iterator[None]:
+        """The broker must answer within the limit, else TimeoutError, which names the request."""
         self._deadline = monotonic() + self._answer_s
+        self._request = request
         try:
             yield
         finally:
@@ -147,7 +156,7 @@ class Link:
             if not self.wire.fill():
                 remaining_s = deadline - monotonic()
                 if remaining_s <= 0:
-                    raise TimeoutError(f"the broker did not answer within {self._answer_s:g} s")
+                    raise TimeoutError(f"{self._request}: no answer within {self._answer_s:g} s")
                 self.wire.wait_readable(remaining_s)
 
     def count_sent(self) -> None:
@@ -166,9 +175,13 @@ class Link:
 
     def close(self) -> None:
         """Take leave of the broker; all that was sent before is read by it."""
+        if self.blocked_since is not None:
+            # It does not read what we write.
+            self.abandon()
+            return
         self._answer_s = CLOSE_S
         # The broker may be gone: then there is nobody to take leave of.
-        with suppress(*BROKEN), self.answering():
+        with suppress(*BROKEN), self.answering("closing"):
             self._connection.close()
         self.abandon()
 
@@ -241,7 +254,7 @@ def connect(addresses: Sequence[Address], limits: Limits, name: str, wakeup_fd: 
     for address in addresses:
         try:
             return Link(_shake_hands(address, limits, name), wakeup_fd, limits)
-        except BROKEN as error:
+        except (*BROKEN, ValueError) as error:
             failures.append(f"{address}: {describe(error)}")
     raise BrokerUnavailable(f"no broker at {'; '.join(failures)}")
 

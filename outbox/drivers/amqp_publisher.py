@@ -42,7 +42,7 @@ class AmqpPublisher:
         self._backlog: deque[Pending] = deque()
         self._in_flight = InFlight()
         self._suspects = 0  # how many at the front of the backlog must travel alone
-        self._alone_until = 0.0  # the newest in flight travels alone until it is answered, or until then
+        self._alone = False  # whether what is in flight is one of them
         self._answers: list[Settled] = []
         self._failure: BrokerUnavailable | None = None
 
@@ -119,20 +119,18 @@ class AmqpPublisher:
 
     def _open_channel(self, link: Link) -> None:
         self._channel = link.channel()
-        with link.answering():
+        with link.answering("asking for confirms"):
             self._channel.confirm_select()
 
     def _pump(self, link: Link) -> None:
         """Write what may be written now."""
         timestamp_s = int(time.time())
         while self._backlog and link.blocked_since is None:
-            if self._alone_until and self._in_flight.awaits_newest and monotonic() < self._alone_until:
+            if self._alone and self._in_flight:
                 return
-            # A message whose queue is mute has had the time to break the channel: it is not the culprit.
-            self._alone_until = 0.0
-            if self._suspects:
+            self._alone = self._suspects > 0
+            if self._alone:
                 self._suspects -= 1
-                self._alone_until = monotonic() + self._limits.alone_s
             self._write(link, self._backlog.popleft(), timestamp_s)
             if link.wire.unsent_bytes > FLUSH_BYTES:
                 self._dispatch(link)
@@ -149,7 +147,8 @@ class AmqpPublisher:
                     self._channel.channel_id, pending.message, timestamp_s, link.frame_bytes_max
                 )
             )
-        except frames.Unsendable as error:
+        except (frames.Unsendable, TypeError, AttributeError) as error:
+            # A message whose fields are of other types than they should be is its own fault, too.
             self._answers.append(pending.settled(Fate.TOO_LARGE, monotonic(), str(error)))
             return
         self._in_flight.add(pending)
@@ -165,10 +164,9 @@ class AmqpPublisher:
             self._channel_broke(link, error)
 
     def _channel_broke(self, link: Link, error: amqp.ChannelError) -> None:
-        alone = self._alone_until > 0 and self._in_flight.awaits_newest
         victims = self._in_flight.take_all()
-        self._suspects, self._alone_until = 0, 0.0
-        if alone or len(victims) == 1:
+        self._suspects, self._alone = 0, False
+        if len(victims) == 1:
             culprit = victims.pop()
             too_large = error.reply_code in _TOO_LARGE_CODES and "size" in describe(error)
             fate = Fate.TOO_LARGE if too_large else Fate.UNROUTABLE
@@ -177,7 +175,7 @@ class AmqpPublisher:
             self._suspects = len(victims)
         self._backlog.extendleft(reversed(victims))
         # py-amqp has opened the broken channel anew, without confirms: leave it.
-        with link.answering():
+        with link.answering("closing the broken channel"):
             self._channel.close()
         self._open_channel(link)
 
@@ -210,4 +208,4 @@ class AmqpPublisher:
         self._link = self._channel = None
         self._backlog.clear()
         self._in_flight.take_all()
-        self._suspects, self._alone_until = 0, 0.0
+        self._suspects, self._alone = 0, False

@@ -52,13 +52,13 @@ def declare(link: Link, topology: Topology) -> None:
         _declare_one(link, f"topic exchange {name!r}", exchange, name)
     for name in sorted(topology.queues):
         _declare_one(link, f"quorum queue {name!r}", queue, name)
-    with link.answering():
+    with link.answering("closing a channel"):
         channel.close()
 
 
 def _declare_one(link: Link, what: str, how: Callable[[str], Any], name: str) -> None:
     try:
-        with link.answering():
+        with link.answering(f"declaring the {what}"):
             how(name)
     except amqp.ChannelError as error:
         raise BrokerUnavailable(
