@@ -9,7 +9,7 @@ import msgspec
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.nodes import Duration, Sketch, chain
+from amends.coordinator.saga.nodes import Duration, Sketch, chain, length_of
 
 
 class Saga:
@@ -42,7 +42,7 @@ class Saga:
             {
                 "name": name,
                 "version": version,
-                "deadline": round(deadline * 1000) if isinstance(deadline, float | int) else deadline,
+                "deadline": length_of(deadline),
                 "input": json_schema(name, input),
                 "root": root.json,
             }

@@ -5,7 +5,6 @@ They only note what was written; `Definition.from_json` checks it, all of it at 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -26,6 +25,8 @@ class Said(Enum):
 
 
 UNSAID: Final = Said.NOTHING
+
+_SECONDS_MAX: Final = 1e12  # Far beyond every bound, and not infinite.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def step(
     `undo_timeout` and `undo_retry` are the same for its undo and its fences.
     """
     written: dict[str, object] = {"name": name, "to": to, "do": do}
-    written |= {"timeout": _duration(timeout), "undo_timeout": _duration(undo_timeout)}
+    written |= {"timeout": length_of(timeout), "undo_timeout": length_of(undo_timeout)}
     written |= {"retry": _policy(retry, "retry"), "undo_retry": _policy(undo_retry, "undo_retry")}
     written = {key: value for key, value in written.items() if value is not None}
     if undo is not UNSAID:
@@ -106,11 +107,11 @@ def retry(
     pivot is tried until the saga's deadline, everything else for 24 hours.
     """
     json: dict[str, object] = {
-        "first": _duration(first),
+        "first": length_of(first),
         "factor": factor,
-        "longest": _duration(longest),
+        "longest": length_of(longest),
         "limit": limit,
-        "within": _duration(within),
+        "within": length_of(within),
     }
     return PolicySketch(json)  # type: ignore[arg-type] # Whatever it is, reading it tells.
 
@@ -131,11 +132,11 @@ def _policy(policy: object, where: str) -> dict[str, Json] | None:
     raise TypeError(f"{where}= takes retry(...), not {_named(policy)}")
 
 
-def _duration(length: object) -> object:
-    """Seconds as ms; text stays as it is, to be read in its place."""
-    if isinstance(length, bool) or not isinstance(length, int | float):
-        return length
-    return round(length * 1_000) if math.isfinite(length) else str(length)
+def length_of(duration: object) -> object:
+    """Seconds as ms; text, and what is no length at all, stays as it is, to be read in its place."""
+    if isinstance(duration, bool) or not isinstance(duration, int | float):
+        return duration
+    return round(duration * 1_000) if abs(duration) < _SECONDS_MAX else str(duration)
 
 
 def _named(value: object) -> str:

@@ -153,8 +153,8 @@ def json_of(value: object) -> Json:
 
 
 def object_of(fields: Iterable[tuple[str, Expression]]) -> Expression:
-    """An object of expressions; one literal if there is nothing to resolve in it."""
-    pairs = tuple(fields)
+    """An object of expressions, by field name; one literal if there is nothing to resolve in it."""
+    pairs = tuple(sorted(fields, key=lambda pair: pair[0]))
     if all(isinstance(value, Literal) for _, value in pairs):
         return Literal({key: value.value for key, value in pairs if isinstance(value, Literal)})
     return Object(pairs)

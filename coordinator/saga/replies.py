@@ -62,9 +62,8 @@ def _late(draft: Draft, step: StepDraft, reply: Replied) -> None:
     """An answer to what was asked before the fence that is under way: it counts if it says what the fence would."""
     if step.op is not Op.FENCE or reply.op is not (step.closes or Op.DO):
         return
-    if reply.outcome in (Outcome.DONE, Outcome.NOTHING) or (
-        reply.outcome is Outcome.REFUSED and reply.certain
-    ):
+    certainly_not = {Op.DO: Outcome.REFUSED, Op.UNDO: Outcome.NOTHING}.get(reply.op)
+    if reply.outcome is Outcome.DONE or (reply.outcome is certainly_not and reply.certain):
         _fence(draft, step, reply)
 
 

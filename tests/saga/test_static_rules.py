@@ -1,0 +1,229 @@
+"""The static rules of the language, as an author meets them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from amends.coordinator import Saga, arg, chain, group, pivot, result, retry, step
+from amends.coordinator.saga.errors import InvalidDefinition
+from amends.coordinator.saga.nodes import Sketch
+
+
+class Line(msgspec.Struct):
+    sku: str
+
+
+class Order(msgspec.Struct):
+    card: str
+    lines: list[Line]
+    notes: dict[str, str]
+
+
+def problems(*nodes: Sketch, input: Any = None, **more: Any) -> list[str]:  # noqa: A002 - The word of the language.
+    with pytest.raises(InvalidDefinition) as caught:
+        Saga("x", chain(*nodes), version=1, input=input, **more)
+    return list(caught.value.problems)
+
+
+def accepted(*nodes: Sketch, input: Any = None) -> None:  # noqa: A002 - The word of the language.
+    Saga("x", chain(*nodes), version=1, input=input)
+
+
+def test_names_are_unique():
+    assert problems(step("a", to="x", undo="u"), group(step("a", to="x", undo="u"))) == [
+        "chain[1].group[0] step 'a': chain[0] step 'a' has that name already; name one of them otherwise"
+    ]
+
+
+def test_a_reference_names_a_step():
+    assert problems(step("a", to="x", undo="u"), step("b", to="x", undo="u", args=[result("c")])) == [
+        "chain[1] step 'b': result('c'): there is no step of that name; earlier steps: a"
+    ]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [step("a", to="x", undo="u", args=result("a"))],
+        [step("a", to="x", undo="u", args=result("b")), step("b", to="x", undo="u")],
+        [group(step("a", to="x", undo="u"), step("b", to="x", undo="u", args={"n": [result("a").id]}))],
+        [group(chain(step("a", to="x", undo="u")), chain(step("b", to="x", undo="u", args=result("a"))))],
+    ],
+)
+def test_a_reference_names_a_step_that_is_certain_to_have_run(nodes: list[Sketch]):
+    (problem,) = problems(*nodes)
+
+    assert "not certain to have run by then; put it earlier in a chain with this one" in problem
+
+
+def test_what_ran_before_may_be_referred_to_from_deep_below():
+    accepted(
+        group(chain(step("a", to="x", undo="u"), step("b", to="x", undo="u", args=result("a")))),
+        group(chain(step("c", to="x", undo="u", args=[result("a"), result("b")]))),
+        pivot(step("p", to="x", args=result("c"))),
+        step("d", to="x", args=result("p")),
+    )
+
+
+def test_a_field_of_the_input_exists():
+    (problem,) = problems(step("a", to="x", undo="u", args={"c": arg.crad}), input=Order)
+
+    assert problem == (
+        "chain[0] step 'a': arg.crad: the input has no field 'crad' there; it has: card, lines, notes"
+    )
+
+
+def test_a_field_deep_in_the_input_exists():
+    (problem,) = problems(step("a", to="x", undo="u", args=arg.lines[0].sko), input=Order)
+
+    assert "the input has no field 'sko' there; it has: sku" in problem
+    accepted(
+        step("a", to="x", undo="u", args=[arg.lines[0].sku, arg.notes.anything, arg["card"]]), input=Order
+    )
+
+
+def test_nobody_can_tell_what_a_looser_schema_holds():
+    accepted(step("a", to="x", undo="u", args=arg.a.b), input={"anyOf": [{"type": "object"}]})
+    accepted(
+        step("a", to="x", undo="u", args=arg.a.b), input={"properties": {}, "additionalProperties": True}
+    )
+    accepted(step("a", to="x", undo="u", args=arg.a.b), input={"$ref": "#/nowhere"})
+    accepted(step("a", to="x", undo="u", args=arg.a), input={"$ref": "#"})
+    accepted(
+        step("a", to="x", undo="u", args=arg.a),
+        input={"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+    )
+
+
+def test_a_saga_has_one_pivot():
+    (problem,) = problems(pivot(step("a", to="x")), pivot(step("b", to="x")))
+
+    assert problem.startswith("chain[1].pivot: chain[0].pivot is a pivot already")
+
+
+def test_a_pivot_stands_in_the_outermost_chain():
+    (problem,) = problems(group(pivot(step("a", to="x"))))
+
+    assert problem == "chain[0].group[0].pivot: a pivot stands in the outermost chain; move it there"
+
+
+def test_a_pivot_wraps_exactly_one_step():
+    (problem,) = problems(pivot(chain(step("a", to="x"))))
+
+    assert problem.startswith("chain[0].pivot: a pivot wraps exactly one step")
+
+
+def test_a_pivot_in_a_pivot_is_refused():
+    assert problems(pivot(pivot(step("a", to="x"))))
+
+
+def test_a_step_says_how_it_is_undone():
+    (problem,) = problems(step("a", to="x"))
+
+    assert 'Say undo="command", or undo=None (nothing can), or reads=True' in problem
+
+
+@pytest.mark.parametrize("said", [{"undo": "u", "reads": True}, {"undo": None, "reads": True}])
+def test_a_step_says_one_thing_about_its_undo(said: dict[str, Any]):
+    (problem,) = problems(step("a", to="x", **said))
+
+    assert "say one" in problem
+
+
+def test_nothing_is_undone_after_the_pivot():
+    (problem,) = problems(pivot(step("p", to="x")), group(step("a", to="x", undo="u")))
+
+    assert problem.startswith("chain[1].group[0] step 'a': nothing is undone at the pivot or after it")
+    accepted(
+        pivot(step("p", to="x")),
+        step("a", to="x", reads=True),
+        step("b", to="x", undo=None),
+        step("c", to="x"),
+    )
+
+
+def test_args_hold_no_comparison():
+    (problem,) = problems(step("a", to="x", undo="u", args={"big": arg.total > 5}))
+
+    assert "args hold a comparison" in problem
+
+
+@pytest.mark.parametrize("name", ["coordinator", "receipts", "dead", "events"])
+def test_a_participant_is_named_unlike_amends_own_queues(name: str):
+    (problem,) = problems(step("a", to=name, undo="u"))
+
+    assert "a queue of amends itself" in problem
+
+
+@pytest.mark.parametrize(
+    "length", ["", "5", "5 parsecs", "-1s", "1e3s", float("nan"), float("inf"), -1, 0, "0s", 1e30]
+)
+def test_a_duration_has_a_number_and_a_unit(length: Any):
+    (problem,) = problems(step("a", to="x", undo="u", timeout=length))
+
+    assert problem.startswith("chain[0] step 'a': `timeout` is ")
+
+
+@pytest.mark.parametrize(
+    ("length", "milliseconds"),
+    [
+        ("200ms", 200),
+        ("20s", 20_000),
+        ("15m", 900_000),
+        ("24h", 86_400_000),
+        ("7d", 604_800_000),
+        ("1.5s", 1500),
+        (2, 2000),
+        (0.25, 250),
+    ],
+)
+def test_durations_are_kept_in_milliseconds(length: Any, milliseconds: int):
+    saga = Saga("x", step("a", to="x", undo="u", timeout=length), version=1, deadline=length)
+
+    assert saga.definition.deadline == milliseconds
+    assert saga.definition.plan.by_name["a"].step.timeout == milliseconds
+
+
+def test_what_is_no_node_is_refused_where_it_is_written():
+    with pytest.raises(TypeError, match=r"chain\(\.\.\.\) takes nodes such as step"):
+        chain("a")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"retry= takes retry\(\.\.\.\)"):
+        step("a", to="x", retry=3)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a saga is made of nodes"):
+        Saga("x", [step("a", to="x")], version=1)  # type: ignore[arg-type]
+
+
+def test_args_without_a_json_form_are_refused_where_they_are_written():
+    with pytest.raises(TypeError, match=r"step 'a': args\['when'\]\[1\]: set has no JSON form"):
+        step("a", to="x", args={"when": [1, {2}]})
+    with pytest.raises(TypeError, match="the key 1 is no string"):
+        step("a", to="x", args={1: 2})
+
+
+def test_a_policy_says_what_it_takes():
+    saga = Saga(
+        "x",
+        step(
+            "a",
+            to="x",
+            undo="u",
+            retry=retry(limit=3),
+            undo_retry=retry(first="5s", within="1h"),
+            undo_timeout="5s",
+        ),
+        version=1,
+    )
+    node = saga.definition.plan.by_name["a"].step
+
+    assert (node.retry.limit, node.retry.within) == (3, None)
+    assert (node.undo_retry.first, node.undo_retry.within) == (5_000, 3_600_000)
+    assert node.undo_timeout == 5_000
+
+
+def test_a_first_pause_longer_than_the_longest_is_refused():
+    (problem,) = problems(step("a", to="x", undo="u", retry=retry(first="2m")))
+
+    assert "`longest` is shorter than `first`, 2m; make it as long" in problem
