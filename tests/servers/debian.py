@@ -1,4 +1,4 @@
-"""Installing RabbitMQ's programs on Debian and Ubuntu, without letting the system service start."""
+"""Installing a server's programs on Debian and Ubuntu, without letting the system service start."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install_rabbitmq() -> None:
-    """Install `rabbitmq-server`. Raises: ServerUnavailable with apt's own words."""
-    with _no_service_starts():
-        for arguments in (("update",), ("install", "--yes", "--no-install-recommends", "rabbitmq-server")):
+def install(package: str) -> None:
+    """Install a package. Raises: ServerUnavailable with apt's own words."""
+    with no_service_starts():
+        for arguments in (("update",), ("install", "--yes", "--no-install-recommends", package)):
             ended = subprocess.run(
                 ["apt-get", "--quiet", *arguments],
                 env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
@@ -41,17 +41,17 @@ def install_rabbitmq() -> None:
 
 
 @contextmanager
-def _no_service_starts() -> Iterator[None]:
+def no_service_starts(policy: Path = _POLICY) -> Iterator[None]:
     """Debian asks /usr/sbin/policy-rc.d before a package starts its service; 101 means no. Restored afterwards."""
-    aside = _POLICY.with_name("policy-rc.d.amends")
-    stood = _POLICY.exists() or _POLICY.is_symlink()
+    aside = policy.with_name(f"{policy.name}.amends")
+    stood = policy.exists() or policy.is_symlink()
     if stood:
-        _POLICY.rename(aside)
+        policy.rename(aside)
     try:
-        _POLICY.write_text("#!/bin/sh\nexit 101\n")
-        _POLICY.chmod(0o755)
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
         yield
     finally:
-        _POLICY.unlink(missing_ok=True)
+        policy.unlink(missing_ok=True)
         if stood:
-            aside.rename(_POLICY)
+            aside.rename(policy)

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import kombu
 
 from tests.servers import ServerUnavailable
-from tests.servers.debian import can_install, install_rabbitmq
+from tests.servers.debian import can_install, install
 from tests.servers.rabbit_container import docker, rabbit_container
 from tests.servers.rabbit_node import installed_programs, rabbit_node
 
@@ -143,7 +143,7 @@ def private_rabbit_server() -> Iterator[PrivateRabbit]:
         return
     if programs is None and can_install():
         try:
-            install_rabbitmq()
+            install("rabbitmq-server")
             programs = installed_programs()
         except ServerUnavailable as error:
             refused = f"({error})"
