@@ -69,10 +69,9 @@ def _run(room: Path, *arguments: str, **variables: str) -> Iterator[subprocess.P
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_run_leaves_nothing_behind(
-    room: Path, long_test: Path, number: signal.Signals
-) -> None:
-    with _run(room, str(long_test)) as run:
+def test_an_interrupted_run_leaves_nothing_behind(room: Path, number: signal.Signals) -> None:
+    (room / "test_long.py").write_text(_A_LONG_TEST)
+    with _run(room, "-p", "tests.conftest", str(room / "test_long.py")) as run:
         assert run.stdout is not None
         urls = next(line for line in run.stdout if "pyamqp://" in line)
         assert len(_servers(room)) > 2, urls
