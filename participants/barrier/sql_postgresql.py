@@ -33,10 +33,11 @@ LOCK: Final = f"SELECT {_COLUMNS} FROM amends_barrier WHERE {_KEY} FOR UPDATE"
 # The row that stands, not held.
 READ: Final = f"SELECT {_COLUMNS} FROM amends_barrier WHERE {_KEY}"
 
-# Whether the saga is too old for an insert, and whether any row of this step is known (B6).
+# Whether the saga is too old for an insert, and whether the step is known all the same (B6): rows of a step are
+# pruned together, and none ever stands without its do row.
 KNOW: Final = """
 SELECT %(started_s)s::float8 <= extract(epoch FROM now()) - %(horizon_s)s::float8,
-       EXISTS (SELECT 1 FROM amends_barrier WHERE saga_id = %(saga)s::uuid AND path = %(path)s)
+       EXISTS (SELECT 1 FROM amends_barrier WHERE saga_id = %(saga)s::uuid AND path = %(path)s AND op = 'do')
 """
 
 SAVEPOINT: Final = "SAVEPOINT amends_handler"

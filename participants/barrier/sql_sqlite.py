@@ -12,7 +12,7 @@ from amends.participants.barrier.statements import Statements
 _KEY: Final = "saga_id = :saga AND path = :path AND op = :op"
 _NOW: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 _EPOCH_S: Final = "((julianday('now') - 2440587.5) * 86400.0)"
-_CUTOFF: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || :retention_s || ' seconds')"
+_CUTOFF: Final = "strftime('%Y-%m-%d %H:%M:%f', julianday('now') - :retention_s / 86400.0)"
 
 # Nothing to limit: the busy timeout of the connection did that when the transaction began.
 LIMIT_LOCKS: Final = "SELECT :lock_timeout"
@@ -32,10 +32,11 @@ SELECT round, outcome, certain, final, reason, args, result, calls,
 FROM amends_barrier WHERE {_KEY}
 """
 
-# Whether the saga is too old for an insert, and whether any row of this step is known (B6).
+# Whether the saga is too old for an insert, and whether the step is known all the same (B6): rows of a step are
+# pruned together, and none ever stands without its do row.
 KNOW: Final = f"""
 SELECT :started_s <= {_EPOCH_S} - :horizon_s,
-       EXISTS (SELECT 1 FROM amends_barrier WHERE saga_id = :saga AND path = :path)
+       EXISTS (SELECT 1 FROM amends_barrier WHERE saga_id = :saga AND path = :path AND op = 'do')
 """
 
 SAVEPOINT: Final = "SAVEPOINT amends_handler"
@@ -65,7 +66,7 @@ LEASE: Final = f"""
 UPDATE amends_barrier
 SET round = :round, outcome = 'calling', certain = 1, final = 0, reason = '', args = :args, result = NULL,
     calls = :calls, lease_token = :token,
-    leased_until = strftime('%Y-%m-%d %H:%M:%f', 'now', '+' || :lease_s || ' seconds'), at = {_NOW}
+    leased_until = strftime('%Y-%m-%d %H:%M:%f', julianday('now') + :lease_s / 86400.0), at = {_NOW}
 WHERE {_KEY}
 """
 

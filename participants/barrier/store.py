@@ -83,7 +83,7 @@ class BarrierStore:
             raise Vanished
         if not known:
             raise Expired
-        # Rows of a step are pruned together: one that is left says that all are here.
+        # The do row says that no row of this step was pruned.
         if connection.exec_driver_sql(self._sql.insert, {**parameters, "horizon_s": _EVER_S}).rowcount == 1:
             return None
         raise Vanished

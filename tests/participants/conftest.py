@@ -8,10 +8,37 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from amends.db.engines import open_engine
+from amends.db.participant import create
 from amends.outbox.ports import Broker
 from amends.participants import Participant
 from amends.participants.worker.worker import Worker
 from tests.participants.coordinator import FakeCoordinator
+from tests.participants.shop import metadata
+from tests.servers.postgres import PostgresServer
+
+
+@pytest.fixture(scope="module")
+def module_postgresql(postgres: PostgresServer) -> Iterator[Engine]:
+    """A PostgreSQL database with a participant's tables that the tests of a module share, each with its own saga."""
+    url = postgres.create_database()
+    engine = open_engine(url)
+    create(engine)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def module_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A SQLite file likewise."""
+    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'service.sqlite'}")
+    create(engine)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
 
 StartWorker = Callable[..., Worker]
 
