@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
@@ -13,7 +15,9 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    bindparam,
     insert,
+    select,
     update,
 )
 
@@ -76,18 +80,30 @@ class Reserved(Struct, frozen=True):
     pieces: int
 
 
+# Locked in order, so that two orders never wait for each other's goods.
+ON_HAND = (
+    select(stock.c.sku, stock.c.on_hand)
+    .where(stock.c.sku.in_(bindparam("skus", expanding=True)))
+    .order_by(stock.c.sku)
+    .with_for_update()
+)
+MOVE = (
+    update(stock)
+    .where(stock.c.sku == bindparam("moved"))
+    .values(on_hand=stock.c.on_hand + bindparam("pieces"))
+)
+
+
 @inventory.command
 def reserve(cmd: Reserve, ctx: Ctx) -> Reserved:
     """Set every line aside, or refuse and take nothing."""
-    sandbox.before_picking((line.sku for line in cmd.lines), ctx)
-    for line in sorted(cmd.lines, key=sku_of):  # Sorted: two orders never wait for each other's goods.
-        taken = ctx.connection.execute(
-            update(stock)
-            .where(stock.c.sku == line.sku, stock.c.on_hand >= line.quantity)
-            .values(on_hand=stock.c.on_hand - line.quantity)
-        )
-        if not taken.rowcount:
-            raise Refused(f"out of stock: {line.sku}")
+    wanted = pieces_of(cmd)
+    sandbox.before_picking(wanted, ctx)
+    on_hand = dict(ctx.connection.execute(ON_HAND, {"skus": sorted(wanted)}).tuples().all())
+    for sku, pieces in wanted.items():
+        if on_hand.get(sku, 0) < pieces:
+            raise Refused(f"out of stock: {sku}")
+    ctx.connection.execute(MOVE, [{"moved": sku, "pieces": -pieces} for sku, pieces in wanted.items()])
     ctx.connection.execute(
         insert(reservations),
         [
@@ -95,23 +111,25 @@ def reserve(cmd: Reserve, ctx: Ctx) -> Reserved:
             for line in cmd.lines
         ],
     )
-    return Reserved(reservation=f"R-{cmd.order}", pieces=sum(line.quantity for line in cmd.lines))
+    return Reserved(reservation=f"R-{cmd.order}", pieces=wanted.total())
 
 
 @reserve.undo
 def release(cmd: Reserve, ctx: Ctx) -> None:
     """Put every line back."""
-    sandbox.before_picking((line.sku for line in cmd.lines), ctx)
+    wanted = pieces_of(cmd)
+    sandbox.before_picking(wanted, ctx)
+    ctx.connection.execute(ON_HAND, {"skus": sorted(wanted)})
+    ctx.connection.execute(MOVE, [{"moved": sku, "pieces": pieces} for sku, pieces in wanted.items()])
     ctx.connection.execute(
         insert(releases),
         [{"saga_id": ctx.saga, "sku": line.sku, "quantity": line.quantity} for line in cmd.lines],
     )
-    for line in sorted(cmd.lines, key=sku_of):
-        ctx.connection.execute(
-            update(stock).where(stock.c.sku == line.sku).values(on_hand=stock.c.on_hand + line.quantity)
-        )
 
 
-def sku_of(line: Line) -> str:
-    """The product of a line."""
-    return line.sku
+def pieces_of(cmd: Reserve) -> Counter[str]:
+    """How many pieces of each product; a product may be on several lines."""
+    pieces: Counter[str] = Counter()
+    for line in cmd.lines:
+        pieces[line.sku] += line.quantity
+    return pieces
