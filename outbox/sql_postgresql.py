@@ -70,6 +70,7 @@ SELECT ordering_key FROM gone
 
 # The head of each ordering key is now the next row: no longer deferred, if it was. Runs after the delete, as a
 # statement of its own, and locks the head whatever it looks like: a claim that is just deferring it comes before.
+# The head is looked for by range: only the keys' index has that order, so no statistics can mislead the planner.
 WAKE: Final = """
 UPDATE $outbox AS o
 SET due_at = CASE WHEN o.leased_until IS NULL THEN o.due_at ELSE now() END, leased_until = NULL
@@ -77,8 +78,10 @@ FROM (
     SELECT h.id
     FROM unnest(%(keys)b::text[]) AS k(ordering_key)
     CROSS JOIN LATERAL (
-        SELECT n.id FROM $outbox AS n WHERE n.ordering_key = k.ordering_key ORDER BY n.id LIMIT 1
+        SELECT n.id, n.ordering_key FROM $outbox AS n
+        WHERE n.ordering_key >= k.ordering_key ORDER BY n.ordering_key, n.id LIMIT 1
     ) AS h
+    WHERE h.ordering_key = k.ordering_key
     ORDER BY h.id
 ) AS head
 WHERE o.id = head.id
@@ -95,11 +98,14 @@ FOR UPDATE SKIP LOCKED
 """
 
 # Those of the locked rows that stand behind an older row of their ordering key. A statement of its own, so that it
-# sees every delete that was committed before the rows were locked.
+# sees every delete that was committed before the rows were locked. The head is looked for as in `WAKE`.
 BEHIND: Final = """
 SELECT c.id
 FROM unnest(%(ids)b::bigint[], %(keys)b::text[]) AS c(id, ordering_key)
-WHERE EXISTS (SELECT 1 FROM $outbox AS o WHERE o.ordering_key = c.ordering_key AND o.id < c.id)
+WHERE c.id > (
+    SELECT o.id FROM $outbox AS o
+    WHERE o.ordering_key >= c.ordering_key ORDER BY o.ordering_key, o.id LIMIT 1
+)
 """
 
 # Let rows behind an older one of their key wait, the longer the longer they already did: `WAKE` ends it. They count
@@ -232,6 +238,7 @@ WITH RECURSIVE holder AS (
         LIMIT %(rows_max)s
         FOR UPDATE SKIP LOCKED
     ) AS r
+    LIMIT %(rows_max)s
 ), marked AS (
     UPDATE $outbox AS o SET leased_until = now() + %(grace_s)s * interval '1 second'
     FROM stale AS s WHERE o.id = s.id AND s.spared AND s.leased_until IS NULL

@@ -1,23 +1,9 @@
-"""What the outbox's tests share: the participant's tables on PostgreSQL and on SQLite, and messages."""
+"""What the outbox's tests share: databases with a participant's tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-
 import pytest
-from sqlalchemy import Engine, insert, select, update
-
-from amends.db.engines import transaction
-from amends.db.tables.participant import outbox, owner
-from amends.outbox.message import Message, OutboxRow
-from amends.outbox.store import OutboxStore
-
-
-@pytest.fixture
-def store() -> OutboxStore:
-    """The store of a participant's tables."""
-    return OutboxStore(outbox, owner)
+from sqlalchemy import Engine
 
 
 @pytest.fixture(params=["postgresql", "sqlite"])
