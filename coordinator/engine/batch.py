@@ -160,6 +160,9 @@ class Batch:
 
     def _applied(self, live: Live, item: ActItem) -> ActAnswer:
         act = item.act
+        if live.now.status.ended:
+            reason = f"the saga has ended: it is {live.now.status.value}, and nothing changes it any more"
+            return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
         try:
             changed = self._advancing.apply(live, act)
         except ActRefused as refusal:

@@ -12,7 +12,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
 from typing import Final
 
 from sqlalchemy import Engine
@@ -111,6 +112,7 @@ class Coordinator:
             on_late_confirm=self._postpone,
         )
         self._threads: list[threading.Thread] = []
+        self._stopped = False
 
     def start(self) -> None:
         """Start every thread. Raises: StoreUnavailable if the database is away."""
@@ -136,6 +138,7 @@ class Coordinator:
 
     def stop(self) -> None:
         """Finish the batch under way, publish what was committed, leave the rest to the others."""
+        self._stopped = True
         self._consuming.stop()
         self._ticking.stop()
         self._keeping.stop()
@@ -143,8 +146,8 @@ class Coordinator:
         for thread in self._threads:
             thread.join(STOP_S)
         for item in self._intake.take_all():
-            if isinstance(item, StartItem | ActItem) and item.answer is not None:
-                item.answer.set_exception(CancelledError("the coordinator is stopping; ask another"))
+            if isinstance(item, StartItem | ActItem):
+                _turn_away(item)
         self._sender.stop(STOP_S)
         self._relay.stop()
         self._consuming.close()
@@ -158,14 +161,20 @@ class Coordinator:
         item = StartItem(
             saga_id=start.saga, start=start, actor=actor, answer=answer, message_id=new_message_id()
         )
-        self._intake.put([item])
+        self._put(item)
         return answer
 
     def submit_act(self, saga_id: str, act: Act) -> Future[ActAnswer]:
         """Apply an operator's act in the next batch."""
         answer: Future[ActAnswer] = Future()
-        self._intake.put([ActItem(saga_id=saga_id, act=act, answer=answer)])
+        self._put(ActItem(saga_id=saga_id, act=act, answer=answer))
         return answer
+
+    def _put(self, item: StartItem | ActItem) -> None:
+        self._intake.put([item])
+        if self._stopped:
+            # Nobody decides any more. Asked after the put: else an item could slip in behind the last look.
+            _turn_away(item)
 
     def status(self) -> EngineStatus:
         """How the coordinator is, without I/O."""
@@ -208,3 +217,11 @@ class Coordinator:
         except StoreUnavailable:
             # The timers fire early then, and count: one attempt of many.
             log.warning("timeouts_not_postponed", extra={"commands": len(commands)})
+
+
+def _turn_away(item: StartItem | ActItem) -> None:
+    """Tell a door that waits for this item that it will not be decided here."""
+    if item.answer is None:
+        return
+    with suppress(InvalidStateError):  # It was answered, or its door has gone.
+        item.answer.set_exception(CancelledError("the coordinator is stopping; ask another"))

@@ -8,9 +8,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine
 
+from amends.db.engines import open_engine
 from amends.outbox.broker import open_broker
-from tests.doors.house import House, order
+from tests.doors.house import TOKENS, House, order
 from tests.engine.world import World
+from tests.servers.postgres import PostgresServer
 
 
 @pytest.fixture
@@ -28,6 +30,30 @@ def make_house(coordinator_database: Engine) -> Iterator[Callable[..., House]]:
     for house in houses:
         house.close()
         house.world.close()
+
+
+@pytest.fixture(scope="module")
+def shared_house(postgres: PostgresServer, coordinator_template: str) -> Iterator[House]:
+    """As `house`, for all tests of a module that only ask and leave nothing behind that others could see."""
+    url = postgres.create_database(coordinator_template)
+    database = open_engine(url)
+    name = f"t{uuid4().hex[:8]}"
+    world = World(database, open_broker(f"memory://{name}"), name).start()
+    world.register(order())
+    shared = House(world, tokens="")
+    yield shared
+    shared.close()
+    world.close()
+    database.dispose()
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def guarded(shared_house: House) -> Iterator[House]:
+    """A second door to the shared house, with one token per role."""
+    door = House(shared_house.world, tokens=TOKENS)
+    yield door
+    door.close()
 
 
 @pytest.fixture

@@ -57,15 +57,15 @@ def test_the_same_key_with_other_input_is_told_and_changes_nothing(house: House)
     assert house.ended(first)["status"] == "completed"
 
 
-def test_an_unknown_saga_name_is_told_with_the_mend(house: House) -> None:
-    answer = house.http().post("/sagas", json={"name": "no-such", "input": INPUT})
+def test_an_unknown_saga_name_is_told_with_the_mend(shared_house: House) -> None:
+    answer = shared_house.http().post("/sagas", json={"name": "no-such", "input": INPUT})
 
     assert problem(answer) == (409, "unknown_definition", "name")
     assert "amends apply" in answer.json()["message"]
 
 
-def test_an_unknown_version_is_a_conflict(house: House) -> None:
-    answer = house.http().post("/sagas", json={"name": "place-order", "input": INPUT, "version": 9})
+def test_an_unknown_version_is_a_conflict(shared_house: House) -> None:
+    answer = shared_house.http().post("/sagas", json={"name": "place-order", "input": INPUT, "version": 9})
 
     assert problem(answer) == (409, "unknown_definition", "version")
 
@@ -79,8 +79,10 @@ def test_an_unknown_version_is_a_conflict(house: House) -> None:
         ([], "input"),
     ],
 )
-def test_input_that_does_not_fit_the_schema_names_the_field(house: House, input_: object, field: str) -> None:
-    answer = house.http().post("/sagas", json={"name": "place-order", "input": input_})
+def test_input_that_does_not_fit_the_schema_names_the_field(
+    shared_house: House, input_: object, field: str
+) -> None:
+    answer = shared_house.http().post("/sagas", json={"name": "place-order", "input": input_})
 
     status, code, named = problem(answer)
     assert (status, code) == (422, "invalid_input")
@@ -104,17 +106,19 @@ def test_input_that_does_not_fit_the_schema_names_the_field(house: House, input_
         (["place-order"], "body"),
     ],
 )
-def test_a_malformed_start_names_the_field(house: House, body: object, field: str) -> None:
-    assert problem(house.http().post("/sagas", json=body)) == (422, "invalid_request", field)
+def test_a_malformed_start_names_the_field(shared_house: House, body: object, field: str) -> None:
+    assert problem(shared_house.http().post("/sagas", json=body)) == (422, "invalid_request", field)
 
 
-def test_an_answer_never_repeats_what_was_sent(house: House) -> None:
+def test_an_answer_never_repeats_what_was_sent(shared_house: House) -> None:
     secret = "4111-1111-1111-1111"
 
     answers = [
-        house.http().post("/sagas", json={"name": "place-order", "input": {"sku": secret, "amount": secret}}),
-        house.http().post("/sagas", json={"name": "place-order", "input": INPUT, "version": secret}),
-        house.http().post(
+        shared_house.http().post(
+            "/sagas", json={"name": "place-order", "input": {"sku": secret, "amount": secret}}
+        ),
+        shared_house.http().post("/sagas", json={"name": "place-order", "input": INPUT, "version": secret}),
+        shared_house.http().post(
             "/sagas", json={"name": "place-order", "input": INPUT, "labels": {"card": [secret]}}
         ),
     ]
@@ -123,18 +127,18 @@ def test_an_answer_never_repeats_what_was_sent(house: House) -> None:
     assert not any(secret in answer.text for answer in answers)
 
 
-def test_an_unknown_saga_is_not_found_and_says_the_mend(house: House) -> None:
+def test_an_unknown_saga_is_not_found_and_says_the_mend(shared_house: House) -> None:
     for path in ("", "/timeline"):
-        answer = house.http().get(f"/sagas/{uuid4()}{path}")
+        answer = shared_house.http().get(f"/sagas/{uuid4()}{path}")
 
         assert problem(answer) == (404, "unknown_saga", "saga_id")
         assert "amends sagas list" in answer.json()["message"]
-    acted = house.http().post(f"/sagas/{uuid4()}/retry", json={"reason": "why not"})
+    acted = shared_house.http().post(f"/sagas/{uuid4()}/retry", json={"reason": "why not"})
     assert problem(acted) == (404, "unknown_saga", "saga_id")
 
 
-def test_what_is_no_id_names_the_field(house: House) -> None:
-    assert problem(house.http().get("/sagas/order-1")) == (422, "invalid_request", "saga_id")
+def test_what_is_no_id_names_the_field(shared_house: House) -> None:
+    assert problem(shared_house.http().get("/sagas/order-1")) == (422, "invalid_request", "saga_id")
 
 
 def test_payloads_are_shown_only_when_asked_for(house: House) -> None:
@@ -201,8 +205,8 @@ def test_a_long_poll_may_come_before_the_start(house: House) -> None:
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "soon", "nan"])
-def test_a_wait_beyond_its_limits_names_the_field(house: House, wait: str) -> None:
-    answer = house.http().get(f"/sagas/{uuid4()}", params={"wait": wait})
+def test_a_wait_beyond_its_limits_names_the_field(shared_house: House, wait: str) -> None:
+    answer = shared_house.http().get(f"/sagas/{uuid4()}", params={"wait": wait})
 
     assert problem(answer) == (422, "invalid_request", "wait")
 
@@ -221,8 +225,8 @@ def test_a_parked_step_says_what_it_waits_for(house: House) -> None:
     assert "nobody has answered on nobody.do since" in saga["waits_for"]
 
 
-def test_openapi_tells_every_route(house: House) -> None:
-    described = house.http().get("/openapi.json").json()
+def test_openapi_tells_every_route(shared_house: House) -> None:
+    described = shared_house.http().get("/openapi.json").json()
 
     assert {
         "/sagas",
@@ -240,12 +244,12 @@ def test_openapi_tells_every_route(house: House) -> None:
         "/readyz",
         "/metrics",
     } <= set(described["paths"])
-    assert house.http().get("/docs").status_code == 200
+    assert shared_house.http().get("/docs").status_code == 200
 
 
-def test_what_is_not_there_has_the_one_shape_too(house: House) -> None:
-    assert problem(house.http().get("/nothing")) == (404, "not_found", None)
-    assert problem(house.http().put("/sagas", json={})) == (405, "method_not_allowed", None)
+def test_what_is_not_there_has_the_one_shape_too(shared_house: House) -> None:
+    assert problem(shared_house.http().get("/nothing")) == (404, "not_found", None)
+    assert problem(shared_house.http().put("/sagas", json={})) == (405, "method_not_allowed", None)
 
 
 def test_a_second_version_is_taken_by_new_sagas_only(house: House) -> None:
