@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from amends.participants.breaker import BreakerState, CircuitBreaker
+from amends.participants.client import Client
 from amends.participants.context import Ctx
 from amends.participants.errors import (
     BreakerOpen,
+    CoordinatorRefused,
+    CoordinatorUnavailable,
     Failed,
     HandlerEndedTransaction,
     InvalidHandler,
+    InvalidInput,
     ParticipantError,
     Refused,
+    StartConflict,
+    UnknownSaga,
+    WaitTimeout,
 )
+from amends.participants.logging import CommandFields
 from amends.participants.participant import Participant
+from amends.participants.sagas import SagaView
 
 __all__ = [
     "BreakerOpen",
     "BreakerState",
     "CircuitBreaker",
+    "Client",
+    "CommandFields",
+    "CoordinatorRefused",
+    "CoordinatorUnavailable",
     "Ctx",
     "Failed",
     "HandlerEndedTransaction",
     "InvalidHandler",
+    "InvalidInput",
     "Participant",
     "ParticipantError",
     "Refused",
+    "SagaView",
+    "StartConflict",
+    "UnknownSaga",
+    "WaitTimeout",
 ]

@@ -7,6 +7,7 @@ ParticipantError
 +-- HandlerEndedTransaction  a handler committed or rolled back the transaction that is not its own (B4)
 +-- NoTransaction            a handler asked for a connection where there is none
 +-- InvalidHandler           a function that cannot be a handler; the message names the mend
++-- NotLoadable              `module:object` names no participant; says what there is
 +-- InvalidPayload           JSON that is not of the declared type; says where
 +-- InvalidInput             a start whose input or name is wrong; nothing was sent
 +-- StartConflict            the key belongs to a saga with other input (HTTP 409)
@@ -73,6 +74,10 @@ class NoTransaction(ParticipantError):
 
 class InvalidHandler(ParticipantError):
     """A function that cannot be a handler."""
+
+
+class NotLoadable(ParticipantError):
+    """`module:object` names no participant."""
 
 
 class InvalidPayload(ParticipantError):

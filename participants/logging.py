@@ -15,6 +15,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from amends.db.logs import JsonFormatter, TextFormatter
+
 FIELDS: Final = ("saga", "path", "op", "attempt", "trace")
 
 
@@ -54,32 +56,42 @@ def trace_id(traceparent: str) -> str:
 
 
 class CommandFields(logging.Filter):
-    """Puts `saga`, `path`, `op`, `attempt` and `trace` on every record; what a record says itself is kept."""
+    """Puts `saga`, `path`, `op`, `attempt` and `trace` on every record; what a record says itself is kept.
+
+    With `always` they are there, and empty, also while no handler runs: a `%` format needs that.
+    """
+
+    def __init__(self, *, always: bool = True) -> None:
+        super().__init__()
+        self._always = always
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Always lets the record through."""
         scope = _scope.get()
-        for field in FIELDS:
-            if not hasattr(record, field):
-                setattr(record, field, getattr(scope, field) if scope is not None else "")
+        if scope is not None or self._always:
+            for field in FIELDS:
+                if not hasattr(record, field):
+                    setattr(record, field, getattr(scope, field, ""))
         return True
 
 
 @contextmanager
 def fields_on_every_record() -> Iterator[None]:
-    """Add the filter to the handlers that the root logger has now, and to those of loggers that do not propagate."""
-    field_filter = CommandFields()
-    loggers = [logging.getLogger(), *_closed_loggers()]
-    handlers = {handler for logger in loggers for handler in logger.handlers}
-    for handler in handlers:
-        handler.addFilter(field_filter)
+    """Add the filter to all handlers there are now, the root logger's and others'."""
+    filters = {
+        handler: CommandFields(always=not isinstance(handler.formatter, JsonFormatter | TextFormatter))
+        for logger in (logging.getLogger(), *_other_loggers())
+        for handler in logger.handlers
+    }
+    for handler, fields in filters.items():
+        handler.addFilter(fields)
     try:
         yield
     finally:
-        for handler in handlers:
-            handler.removeFilter(field_filter)
+        for handler, fields in filters.items():
+            handler.removeFilter(fields)
 
 
-def _closed_loggers() -> list[logging.Logger]:
+def _other_loggers() -> list[logging.Logger]:
     known = logging.Logger.manager.loggerDict.values()
-    return [logger for logger in known if isinstance(logger, logging.Logger) and logger.handlers]
+    return [logger for logger in known if isinstance(logger, logging.Logger)]

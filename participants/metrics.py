@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, s
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from amends.outbox.metrics import OutboxGauges, PrometheusOutbox
 from amends.participants.breaker import BreakerState, breakers
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -99,6 +101,7 @@ def _worst() -> dict[str, int]:
 
 
 _metrics: Final[WeakKeyDictionary[CollectorRegistry, ParticipantMetrics]] = WeakKeyDictionary()
+_outboxes: Final[WeakKeyDictionary[CollectorRegistry, PrometheusOutbox]] = WeakKeyDictionary()
 
 
 def metrics_in(registry: CollectorRegistry = REGISTRY) -> ParticipantMetrics:
@@ -109,6 +112,32 @@ def metrics_in(registry: CollectorRegistry = REGISTRY) -> ParticipantMetrics:
     return found
 
 
-def serve_metrics(port: int, host: str = "0.0.0.0") -> None:
-    """Serve this process's metrics over HTTP, in a thread of their own. Raises: OSError if the port is taken."""
-    start_http_server(port, addr=host)
+def outbox_metrics_in(registry: CollectorRegistry = REGISTRY) -> PrometheusOutbox:
+    """The outbox's metrics in this registry, made at their first use."""
+    found = _outboxes.get(registry)
+    if found is None:
+        found = _outboxes[registry] = PrometheusOutbox(registry)
+    return found
+
+
+@contextmanager
+def served(
+    port: int,
+    gauges: OutboxGauges,
+    *,
+    host: str = "0.0.0.0",
+    registry: CollectorRegistry = REGISTRY,
+) -> Iterator[int]:
+    """Serve a registry over HTTP, the service's own metrics in it too; gives the port, any free one for 0.
+
+    Raises: OSError if the port is taken.
+    """
+    server, thread = start_http_server(port, addr=host, registry=registry)
+    registry.register(gauges)
+    try:
+        yield int(server.server_address[1])
+    finally:
+        registry.unregister(gauges)
+        server.shutdown()
+        server.server_close()
+        thread.join()

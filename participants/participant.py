@@ -16,6 +16,7 @@ from amends.participants.signature import Signature, read_signature
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from amends.outbox.observer import OutboxObserver
     from amends.outbox.ports import Broker
     from amends.participants.metrics import ParticipantMetrics
     from amends.participants.worker.worker import Worker
@@ -93,12 +94,15 @@ class Participant:
         prefix: str = "amends",
         service: str | None = None,
         metrics: ParticipantMetrics | None = None,
+        outbox_observer: OutboxObserver | None = None,
+        metrics_port: int | None = None,
         **settings: Any,
     ) -> Worker:
         """A worker for this participant, on its database and a broker; `.run()` it, or `.start()` and `.stop()` it.
 
         `settings` are those of `WorkerSettings`: `threads=4, undo_threads=2, processes=1` and more. `service` names
-        the queue for the receipts of this database's outbox; by default it is the participant's name.
+        the queue for the receipts of this database's outbox; by default it is the participant's name. `metrics` and
+        `outbox_observer` count; `metrics_port` is where `run` serves Prometheus's default registry.
 
         Raises: ValueError for settings that cannot work, UnsupportedDatabase, UnsupportedBroker.
         """
@@ -113,6 +117,8 @@ class Participant:
             service=service or self.name,
             settings=WorkerSettings(**settings),
             metrics=metrics,
+            outbox_observer=outbox_observer,
+            metrics_port=metrics_port,
         )
 
     def _register(

@@ -63,6 +63,7 @@ class Lane:
         self._consumer: Consumer | None = None
         self._stopping = threading.Event()
         self._stop_by = 0.0
+        self.connected = False
         self._under_way = 0
         self._change = threading.Condition()
         self._receiver = threading.Thread(target=self._receive, name=f"amends-{name}", daemon=True)
@@ -120,7 +121,9 @@ class Lane:
                 for delivery in consumer.receive(_RECEIVE_S):
                     self._inbox.put((consumer, delivery))
                 backoff.reset()
+                self.connected = True
             except BrokerUnavailable as error:
+                self.connected = False
                 wait_s = backoff.next_s()
                 log.warning(
                     "broker_away", extra={"queue": self._queue, "error": str(error), "again_in_s": wait_s}

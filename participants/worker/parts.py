@@ -10,11 +10,14 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from amends.db.engines import transaction
 from amends.db.schema import require_schema
 from amends.db.tables import participant as tables
+from amends.outbox.observer import OutboxObserver
 from amends.outbox.ports import Broker, Topology, command_queue, coordinator_queue, dead_letter_queue
 from amends.outbox.relay import Relay
 from amends.outbox.sender import Sender
+from amends.outbox.storage import OutboxStats
 from amends.outbox.store import OutboxStore
 from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.store import BarrierStore
@@ -44,6 +47,7 @@ class Parts:
         service: str,
         settings: WorkerSettings,
         metrics: ParticipantMetrics,
+        outbox_observer: OutboxObserver,
         on_overdue: Callable[[], None],
     ) -> None:
         """No I/O."""
@@ -54,12 +58,29 @@ class Parts:
             own = own.execution_options(isolation_level="READ COMMITTED")
         label = f"participant {participant.name} {socket.gethostname()}:{os.getpid()}"
         do, undo = (command_queue(prefix, participant.name, undo=undo) for undo in (False, True))
-        store = OutboxStore(tables.outbox, tables.owner)
+        self._engine = own
+        self._store = store = OutboxStore(tables.outbox, tables.owner)
         topology = Topology(frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}))
         self.gate = DatabaseGate(lambda: require_schema(own, "participant"))
-        self._sender = Sender(broker, store, own, label=label, topology=topology, crash_scope="participant")
+        self._sender = Sender(
+            broker,
+            store,
+            own,
+            label=label,
+            topology=topology,
+            observer=outbox_observer,
+            crash_scope="participant",
+        )
         self._relay = (
-            Relay(own, broker, store=store, prefix=prefix, service=service, label=label)
+            Relay(
+                own,
+                broker,
+                store=store,
+                prefix=prefix,
+                service=service,
+                label=label,
+                observer=outbox_observer,
+            )
             if settings.relay
             else None
         )
@@ -93,6 +114,16 @@ class Parts:
             )
             for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))
         ]
+
+    def outbox_stats(self) -> OutboxStats:
+        """What stands in this database's outbox. Raises: StoreUnavailable."""
+        with transaction(self._engine) as connection:
+            return self._store.stats(connection)
+
+    @property
+    def broker_up(self) -> bool:
+        """Whether both queues are being consumed."""
+        return all(lane.connected for lane in self._lanes)
 
     def start(self) -> None:
         """Start every thread."""

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
@@ -15,9 +16,11 @@ from amends.db.engines import open_engine
 from amends.db.errors import StoreUnavailable, UnsupportedDatabase
 from amends.db.schema import require_schema
 from amends.outbox.broker import open_broker
+from amends.outbox.metrics import OutboxGauges
+from amends.outbox.observer import OutboxObserver, Unobserved
 from amends.outbox.ports import Broker
 from amends.participants.logging import fields_on_every_record
-from amends.participants.metrics import ParticipantMetrics, metrics_in, serve_metrics
+from amends.participants.metrics import ParticipantMetrics, metrics_in, outbox_metrics_in, served
 from amends.participants.worker.parts import Parts
 from amends.participants.worker.settings import WorkerSettings
 from amends.participants.worker.supervisor import Supervisor
@@ -51,6 +54,7 @@ class Worker:
         service: str,
         settings: WorkerSettings,
         metrics: ParticipantMetrics | None = None,
+        outbox_observer: OutboxObserver | None = None,
         metrics_port: int | None = None,
     ) -> None:
         """`metrics_port` is where `run` serves metrics; with several processes, the first one's: the others follow.
@@ -62,6 +66,7 @@ class Worker:
         self.settings = settings
         self._service = service
         self._metrics = metrics
+        self._outbox_observer = outbox_observer
         self._metrics_port = metrics_port
         self._own_engine = not isinstance(database, Engine)
         self._engine = (
@@ -91,6 +96,7 @@ class Worker:
             self._service,
             self.settings,
             self._metrics or metrics_in(),
+            self._outbox_observer or Unobserved(),
             self._on_overdue,
         )
         try:
@@ -134,22 +140,35 @@ class Worker:
     def _run_here(self, number: int, parent: int | None = None) -> int:
         previous = {name: signal.signal(name, self._on_signal) for name in (signal.SIGTERM, signal.SIGINT)}
         try:
-            with fields_on_every_record():
+            with fields_on_every_record(), ExitStack() as running:
                 if self._metrics_port is not None:
-                    serve_metrics(self._metrics_port + number)
+                    self._outbox_observer = self._outbox_observer or outbox_metrics_in()
                 self.start()
-                while not self._stop_asked.wait(_PARENT_CHECK_S):
-                    if parent is not None and os.getppid() != parent:
-                        log.warning("supervisor_gone")
-                        break
-                    if parent is not None and self._overdue:
-                        log.error("worker_replaced", extra={"why": "a handler ran over its time limit"})
-                        self.stop(grace_s=0)
-                        return EXIT_OVERDUE
-                return 0 if self.stop() else EXIT_UNFINISHED
+                running.callback(self.stop)
+                if self._metrics_port is not None:
+                    running.enter_context(served(self._metrics_port + number, self._outbox_gauges()))
+                return self._until_told(parent)
         finally:
             for name, handler in previous.items():
                 signal.signal(name, handler)
+
+    def _until_told(self, parent: int | None) -> int:
+        while not self._stop_asked.wait(_PARENT_CHECK_S):
+            if parent is not None and os.getppid() != parent:
+                log.warning("supervisor_gone")
+                break
+            if parent is not None and self._overdue:
+                log.error("worker_replaced", extra={"why": "a handler ran over its time limit"})
+                self.stop(grace_s=0)
+                return EXIT_OVERDUE
+        return 0 if self.stop() else EXIT_UNFINISHED
+
+    def _outbox_gauges(self) -> OutboxGauges:
+        parts = self._parts
+        assert parts is not None, "started before"
+        return OutboxGauges(
+            parts.outbox_stats, broker_up=lambda: parts.broker_up, database_up=lambda: parts.gate.is_open
+        )
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop_asked.set()

@@ -1,0 +1,178 @@
+"""The client: starts sagas in the caller's own transaction or over HTTP, looks at them, waits for their end.
+
+    client = Client(service="shop")
+    with Session(engine) as session, session.begin():
+        session.add(order)
+        client.start(session, place_order, order_input, key=order.number)
+
+`start` only inserts a row: no thread, no connection, safe before and after forks. A relay of that database carries
+it away, and keeps it until the coordinator has said that it has it (O1).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from amends.outbox import wire
+from amends.outbox.message import Message
+from amends.outbox.ports import coordinator_queue
+from amends.participants.door import Door
+from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga, WaitTimeout
+from amends.participants.payloads import encode
+from amends.participants.sagas import SagaView, input_hash
+from amends.participants.starts import SagaOrName, make_start
+
+if TYPE_CHECKING:
+    from amends.outbox.putting import AsyncPutter, Putter
+
+_POLL_S: Final = 25.0
+_NOT_YET_S: Final = 0.2
+
+
+class Client:
+    """Starts sagas for one service. It holds no connection; threads and forks may share it."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        prefix: str = "amends",
+        url: str | None = None,
+        token: str | None = None,
+        timeout_s: float = 10.0,
+        retry_s: float = 10.0,
+    ) -> None:
+        """`service` names who starts; give its relay the same name. `url` and `token` are the coordinator's door.
+
+        An HTTP request may take `timeout_s`; one that can be repeated safely is repeated for up to `retry_s` while
+        the coordinator cannot be reached.
+        """
+        self.service = service
+        self.prefix = prefix
+        self._door = None if url is None else Door(url, token, service, timeout_s=timeout_s, retry_s=retry_s)
+
+    def start(
+        self,
+        session: Putter,
+        saga: SagaOrName,
+        input: Any,  # noqa: A002 - The word of the language.
+        *,
+        key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Start a saga if, and only if, the transaction open on `session` commits; gives its id at once.
+
+        The same `key` of the same saga is the same saga. With other input the first one stays as it is; `wait` with
+        that input tells. A saga given by name starts in its active version and its input is checked later.
+
+        Raises: InvalidInput before anything is stored; MessageTooLarge, UnsupportedSession, OutboxNotInstalled as
+        `amends.outbox.put` does.
+        """
+        from amends.outbox import put
+
+        start = make_start(saga, input, key, labels)
+        put(session, self._message(start))
+        return start.saga
+
+    async def astart(
+        self,
+        session: AsyncPutter,
+        saga: SagaOrName,
+        input: Any,  # noqa: A002 - The word of the language.
+        *,
+        key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """As `start`, on an AsyncSession, an AsyncConnection or an async psycopg connection."""
+        from amends.outbox import aput
+
+        start = make_start(saga, input, key, labels)
+        await aput(session, self._message(start))
+        return start.saga
+
+    def start_http(
+        self,
+        saga: SagaOrName,
+        input: Any,  # noqa: A002 - The word of the language.
+        *,
+        key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Start a saga over HTTP; gives its id once the coordinator has it.
+
+        With a key it is repeated, safely, while the coordinator cannot be reached. Without one, a
+        CoordinatorUnavailable leaves open whether it started.
+
+        Raises: InvalidInput; StartConflict if the key's saga has other input; UnknownSaga for a name or version that
+        is not registered; CoordinatorRefused, CoordinatorUnavailable.
+        """
+        start = make_start(saga, input, key, labels)
+        body: dict[str, Any] = {"name": start.name, "input": start.input, "labels": start.labels}
+        if key is not None:
+            body["key"] = key
+        if start.version is not None:
+            body["version"] = start.version
+        try:
+            answer = self._http.ask("POST", "/sagas", msgspec.json.encode(body), repeatable=key is not None)
+        except StartConflict as conflict:
+            raise StartConflict(start.saga, str(conflict)) from None
+        return msgspec.json.decode(answer, type=_Started).id
+
+    def get(self, saga_id: str) -> SagaView:
+        """How a saga stands. Raises: UnknownSaga, CoordinatorRefused, CoordinatorUnavailable."""
+        return msgspec.json.decode(self._http.ask("GET", f"/sagas/{saga_id}"), type=SagaView)
+
+    def wait(self, saga_id: str, timeout_s: float = 60.0, *, input: Any = ...) -> SagaView:  # noqa: A002 - See start.
+        """Wait until a saga has ended: completed, compensated or rejected. Also for one that is still on its way.
+
+        With `input` it also makes sure that the saga was started with that: another client may have used its key.
+
+        Raises: WaitTimeout after `timeout_s` seconds; StartConflict; CoordinatorRefused; CoordinatorUnavailable if
+        that lasts.
+        """
+        deadline = time.monotonic() + timeout_s
+        status = "unknown"
+        while True:
+            left_s = deadline - time.monotonic()
+            try:
+                view = self._ask_after(saga_id, max(0.0, min(left_s, _POLL_S)))
+            except UnknownSaga:
+                # Its start may still be in an outbox.
+                time.sleep(max(0.0, min(_NOT_YET_S, left_s)))
+            else:
+                if input is not ... and view.input_hash and view.input_hash != input_hash(encode(input)):
+                    raise StartConflict(saga_id, f"saga {saga_id} was started with other input than this")
+                if view.ended:
+                    return view
+                status = view.status
+            if left_s <= 0:
+                raise WaitTimeout(saga_id, status, timeout_s)
+
+    def _ask_after(self, saga_id: str, wait_s: float) -> SagaView:
+        answer = self._http.ask("GET", f"/sagas/{saga_id}?wait={wait_s:.3f}", longer_s=wait_s)
+        return msgspec.json.decode(answer, type=SagaView)
+
+    def _message(self, start: wire.Start) -> Message:
+        return Message(
+            routing_key=coordinator_queue(self.prefix),
+            type=wire.START,
+            body=wire.encode(start),
+            correlation_id=start.saga,
+            needs_receipt=True,
+        )
+
+    @property
+    def _http(self) -> Door:
+        if self._door is None:
+            raise InvalidInput(
+                "this client has no coordinator to ask: give it url=..., such as http://127.0.0.1:8080"
+            )
+        return self._door
+
+
+class _Started(msgspec.Struct, frozen=True):
+    id: str

@@ -1,0 +1,94 @@
+"""What a start says, checked before anything is stored or sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, Protocol, TypeAlias
+from uuid import uuid4
+
+import msgspec
+
+from amends.outbox import wire
+from amends.participants.errors import InvalidInput, InvalidPayload
+from amends.participants.payloads import PayloadReader, encode
+
+_LABEL_CHARS_MAX: Final = 255
+
+
+class DeclaredSaga(Protocol):
+    """What the client needs of a saga: `amends.coordinator.Saga` is one, and so may be a service's own stand-in."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> int:
+        """The version to start."""
+
+    @property
+    def input_type(self) -> Any:
+        """The type of its input; None takes anything."""
+
+
+SagaOrName: TypeAlias = DeclaredSaga | str
+
+
+def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[str, str] | None) -> wire.Start:
+    """The start of a saga; with a key its id follows from name and key. Raises: InvalidInput, saying where."""
+    if isinstance(saga, str):
+        name, version, input_type = saga, None, None
+    else:
+        name, version, input_type = saga.name, saga.version, saga.input_type
+    if not 0 < len(name) <= wire.NAME_CHARS_MAX:
+        raise InvalidInput(f"a saga's name has 1 to {wire.NAME_CHARS_MAX} characters, not {len(name)}")
+    if key is not None and (not 0 < len(key) <= wire.KEY_CHARS_MAX or not _printable(key)):
+        raise InvalidInput(f"saga {name!r}: a key has 1 to {wire.KEY_CHARS_MAX} printable characters")
+    return wire.Start(
+        saga=str(uuid4()) if key is None else wire.saga_id_of(name, key),
+        name=name,
+        input=msgspec.Raw(_checked_input(name, value, input_type)),
+        version=version,
+        key=key,
+        labels=_checked_labels(name, labels or {}),
+        sent_at=time.time_ns() // 1_000_000,
+    )
+
+
+def _checked_input(name: str, value: Any, input_type: Any) -> bytes:
+    try:
+        payload = encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"saga {name!r}: its input cannot be written as JSON: {error}") from error
+    if input_type is not None:
+        try:
+            _reader(input_type).read(payload)
+        except InvalidPayload as error:
+            raise InvalidInput(f"saga {name!r}: input.{error.path}: {error.problem}") from error
+    return payload
+
+
+@lru_cache(maxsize=256)
+def _reader(input_type: Any) -> PayloadReader:
+    return PayloadReader(input_type)
+
+
+def _checked_labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
+    if len(labels) > wire.LABELS_MAX:
+        raise InvalidInput(f"saga {name!r}: {len(labels)} labels are over the limit of {wire.LABELS_MAX}")
+    for label, value in labels.items():
+        if not (isinstance(label, str) and isinstance(value, str)):
+            raise InvalidInput(f"saga {name!r}: label {label!r}: names and values of labels are text")
+        if not 0 < len(label) <= _LABEL_CHARS_MAX or len(value) > _LABEL_CHARS_MAX:
+            raise InvalidInput(
+                f"saga {name!r}: label {label[:40]!r}: names and values have up to {_LABEL_CHARS_MAX}"
+            )
+        if not (_printable(label) and _printable(value)):
+            raise InvalidInput(f"saga {name!r}: label {label!r}: no control characters")
+    return dict(labels)
+
+
+def _printable(text: str) -> bool:
+    return all(ord(character) >= 32 for character in text)
