@@ -40,6 +40,8 @@ def shared_house(postgres: PostgresServer, coordinator_template: str) -> Iterato
     name = f"t{uuid4().hex[:8]}"
     world = World(database, open_broker(f"memory://{name}"), name).start()
     world.register(order())
+    world.participant("inventory")
+    world.participant("payments")
     shared = House(world, tokens="")
     yield shared
     shared.close()

@@ -213,6 +213,7 @@ def test_a_wait_beyond_its_limits_names_the_field(shared_house: House, wait: str
 
 def test_a_parked_step_says_what_it_waits_for(house: House) -> None:
     house.world.register(Saga("lonely", chain(step("knock", to="nobody", reads=True)), version=1))
+    house.world.participant("nobody", lambda _: None)
     answer = house.http().post("/sagas", json={"name": "lonely", "input": None})
     with house.world.database.begin() as connection:
         connection.exec_driver_sql(
