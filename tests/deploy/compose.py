@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +65,12 @@ class Service:
 
 
 def load() -> dict[str, Any]:
-    """The whole file."""
+    """The whole file; a value of the caller's own."""
+    return deepcopy(_parsed())
+
+
+@cache
+def _parsed() -> dict[str, Any]:
     content: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
     return content
 

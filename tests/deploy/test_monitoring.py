@@ -21,7 +21,6 @@ from amends.participants.breaker import CircuitBreaker
 from amends.participants.metrics import metrics_in
 from tests.deploy import compose
 from tests.deploy.promql import grouped_by, selectors
-from tests.deploy.promtool import PromtoolMissing, find_promtool
 
 FOLDER: Final = compose.ROOT / "deploy" / "prometheus"
 DASHBOARD: Final = compose.ROOT / "deploy" / "grafana" / "dashboards" / "amends.json"
@@ -32,6 +31,7 @@ RULES: Final[dict[str, dict[str, Any]]] = {
     for group in yaml.safe_load((FOLDER / "alerts.yml").read_text("utf-8"))["groups"]
     for rule in group["rules"]
 }
+OUTBOX: Final = OutboxStats(pending=1, oldest_age_s=1.0, awaiting_receipt=1, parked=1)
 PANELS: Final = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
 # What others tell: Prometheus itself, RabbitMQ's plugin (asked in test_broker.py), PostgreSQL's exporter.
 OF_OTHERS: Final = {
@@ -44,14 +44,6 @@ OF_OTHERS: Final = {
     "pg_stat_activity_max_tx_duration": {"datname", "state"},
     "pg_stat_activity_count": {"datname", "state"},
 }
-
-
-@pytest.fixture(scope="session")
-def promtool() -> Path:
-    try:
-        return find_promtool()
-    except PromtoolMissing as error:
-        pytest.fail(str(error))
 
 
 def run(promtool: Path, *arguments: str | Path) -> None:
@@ -172,9 +164,7 @@ def coordinator_registry() -> CollectorRegistry:
         live_sagas={("s", "running"): 1, ("s", "stuck"): 1},
         parked_steps={"p.do": 1},
         breakers={"p.do": True},
-        outbox_pending=1,
-        outbox_oldest_age_s=1.0,
-        outbox_parked=1,
+        outbox=OUTBOX,
     )
     registry.register(DatabaseGauges(lambda: readings, broker_up=lambda: True))
     return registry
@@ -186,8 +176,7 @@ def outbox_registry() -> CollectorRegistry:
     observer.published("memory", 1)
     observer.confirmed("memory", [0.1])
     observer.unconfirmed("memory", "returned", 1)
-    stats = OutboxStats(pending=1, oldest_age_s=1.0, awaiting_receipt=1, parked=1)
-    registry.register(OutboxGauges(lambda: stats, broker_up=lambda: True))
+    registry.register(OutboxGauges(lambda: OUTBOX, broker_up=lambda: True))
     return registry
 
 

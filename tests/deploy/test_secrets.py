@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -14,28 +12,11 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from amends.coordinator.http.tokens import Role, Tokens
-from amends.db.embedded import postgres_programs
 from amends.db.private_postgres import PrivatePostgres
 from tests.deploy import compose
-from tests.servers.postgres import private_postgres_server
-from tests.waiting import eventually
+from tests.deploy.databases import connect, make_secrets
 
-MAKE_SECRETS: Final = compose.ROOT / "deploy" / "make-secrets"
-INIT: Final = compose.ROOT / "deploy" / "postgres" / "init" / "10-databases.sh"
 SERVICES: Final = ("coordinator", "front", "inventory", "payments", "shipping")
-
-
-def make_secrets(directory: Path) -> dict[str, str]:
-    """Run the script; what it made, by file name."""
-    subprocess.run([MAKE_SECRETS, directory], check=True, capture_output=True, timeout=30)
-    return {path.name: path.read_text("utf-8") for path in directory.iterdir()}
-
-
-@pytest.fixture(scope="module")
-def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("deploy") / "secrets"
-    make_secrets(directory)
-    return directory
 
 
 def test_every_secret_of_the_compose_file_is_made(secrets):
@@ -44,14 +25,29 @@ def test_every_secret_of_the_compose_file_is_made(secrets):
     assert wanted <= {path.name for path in secrets.iterdir()}
 
 
-def test_a_second_run_changes_nothing_and_brings_what_is_missing(tmp_path):
+def test_a_second_run_changes_nothing(tmp_path):
+    before = make_secrets(tmp_path)
+
+    assert make_secrets(tmp_path) == before
+
+
+def test_a_second_run_brings_what_is_missing_and_whatever_is_made_of_it(tmp_path):
     before = make_secrets(tmp_path)
     (tmp_path / "token_read").unlink()
 
     after = make_secrets(tmp_path)
 
     assert after.keys() == before.keys()
-    assert [name for name in before if before[name] != after[name]] == ["token_read"]
+    assert {name for name in before if before[name] != after[name]} == {"token_read", "coordinator_tokens"}
+
+
+def test_a_password_of_ones_own_gets_into_the_url(tmp_path):
+    make_secrets(tmp_path)
+    (tmp_path / "payments_database_password").write_text("of-ones-own")
+
+    after = make_secrets(tmp_path)
+
+    assert make_url(after["payments_database_url"]).password == "of-ones-own"
 
 
 def test_no_two_secrets_are_alike_and_all_are_long(secrets):
@@ -91,48 +87,6 @@ def test_the_broker_gets_the_user_that_the_services_call_with(secrets):
     lines = (secrets / "rabbitmq_user.conf").read_text("utf-8").splitlines()
 
     assert lines == [f"default_user = {url.username}", f"default_pass = {url.password}"]
-
-
-@pytest.fixture(scope="module")
-def server(secrets: Path) -> Iterator[PrivatePostgres]:
-    """A server that the init script has set up, and that wants passwords from then on."""
-    with private_postgres_server() as private:
-        set_up(private, secrets)
-        yield private
-
-
-def set_up(server: PrivatePostgres, secrets: Path) -> None:
-    at = make_url(server.url())
-    environment = {
-        **os.environ,
-        "PATH": f"{postgres_programs()}:{os.environ['PATH']}",
-        "PGHOST": str(at.host),
-        "PGPORT": str(at.port),
-        "SECRETS_DIRECTORY": str(secrets),
-    }
-    ran = subprocess.run([INIT], env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert ran.returncode == 0, ran.stderr
-    with connect(at) as administrator:
-        file = administrator.execute("SHOW hba_file").fetchone()
-        assert file is not None
-        administrator.execute(f"COPY (SELECT 'host all all all scram-sha-256') TO '{file[0]}'")
-        administrator.execute("SELECT pg_reload_conf()")
-    # The server reloads in its own time.
-    eventually(lambda: not comes_in(at.set(password="wrong")), what="the server to want passwords")
-
-
-def comes_in(url: URL) -> bool:
-    try:
-        connect(url).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-def connect(url: URL) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(
-        url.set(drivername="postgresql").render_as_string(hide_password=False), autocommit=True
-    )
 
 
 def url_for(secrets: Path, server: PrivatePostgres, service: str) -> URL:
