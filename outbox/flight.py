@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,8 @@ from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.observer import Miss, OutboxObserver, Way
 from amends.outbox.ports import Fate, Outgoing, Publisher
+
+log = logging.getLogger(__name__)
 
 _MISSES: Final[dict[Fate, Miss]] = {
     Fate.RETURNED: "returned",
@@ -72,6 +75,7 @@ class Flight:
         self._aloft: dict[int, _Aloft] = {}
         self._next_token = 1
         self._overdue = 0
+        self._warned = False
 
     @property
     def room(self) -> int:
@@ -82,10 +86,6 @@ class Flight:
     def unsettled(self) -> int:
         """How many messages are waited for; overdue ones no longer are."""
         return len(self._aloft) - self._overdue
-
-    def rows(self) -> list[OutboxRow]:
-        """The rows that are waited for."""
-        return [a.cargo.row for a in self._aloft.values() if a.cargo.row is not None and not a.overdue]
 
     def launch(self, cargos: Sequence[Cargo]) -> None:
         """Publish. Raises: BrokerUnavailable; then `abandon`, these cargos are part of it."""
@@ -159,4 +159,9 @@ class Flight:
         headers = {**message.headers, wire.HEADER_ROW: str(row.id)}
         if message.needs_receipt and self._receipts_to is not None:
             headers[wire.HEADER_RECEIPT_TO] = self._receipts_to
+        elif message.needs_receipt and not self._warned:
+            self._warned = True
+            log.warning(
+                "receipts_go_nowhere", extra={"type": message.type, "mend": "give the relay its service"}
+            )
         return replace(message, headers=headers)

@@ -71,7 +71,8 @@ class Owner:
             self._retired.append(self._id)
             self._id = uuid4()
             self._registered = False
-        self._try()
+        if not self._try():
+            self._hurry.set()
 
     def stop(self) -> None:
         """Stop beating, and leave what rows are left to the sweep at once if the database answers."""

@@ -143,6 +143,8 @@ class Sender:
         """Register an owner and start publishing. A database or broker that is away is waited for."""
         if self._thread is not None:
             return
+        if self._stop_by is not None:
+            self._begin()  # It was stopped before.
         self._restarts = False
         if not self._follows_forks:
             after_fork = weakref.WeakMethod(self._after_fork)
