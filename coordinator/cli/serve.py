@@ -74,7 +74,7 @@ def serve(settings: CoordinatorSettings, sagas: list[Saga], stop: threading.Even
             done = catalog.register(saga.definition, actor="coordinator")
             log.info(
                 "definition_applied",
-                extra={"saga": done.name, "version": done.version, "created": done.created},
+                extra={"saga": done.name, "version": done.version, "is_new": done.created},
             )
         _run(settings, database, doors, stop)
     finally:

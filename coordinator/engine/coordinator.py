@@ -171,6 +171,11 @@ class Coordinator:
         return answer
 
     def _put(self, item: StartItem | ActItem) -> None:
+        if not self._decider.database_up:
+            # The decider tries until it is back; a door is told at once, and may ask another coordinator.
+            if item.answer is not None:
+                item.answer.set_exception(StoreUnavailable("the database is away"))
+            return
         self._intake.put([item])
         if self._stopped:
             # Nobody decides any more. Asked after the put: else an item could slip in behind the last look.

@@ -17,7 +17,7 @@ from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import sql
 from amends.coordinator.engine.batch import Batch, Outcome
 from amends.coordinator.engine.gate import Gate
-from amends.coordinator.engine.intake import ActItem, AnyItem, Intake, StartItem
+from amends.coordinator.engine.intake import ActItem, AnyItem, Intake, StartItem, from_a_door
 from amends.coordinator.engine.lives import Advancing
 from amends.coordinator.engine.quarantine import quarantine
 from amends.coordinator.engine.settings import EngineSettings
@@ -85,6 +85,8 @@ class Decider:
             if items:
                 crash_point("coordinator.batch.received")
                 self._carry(items)
+            elif not self.database_up:
+                self._carry([])  # Doors are turned away until a transaction has shown that it is back.
 
     def stop(self) -> None:
         """Let `run` return after the batch under way."""
@@ -101,8 +103,8 @@ class Decider:
                 self._commit_unknown(items, error)
                 return
             except StoreUnavailable as error:
-                items = self._without_doors(items, error)
                 self._away(error)
+                items = self._without_doors(items + self._intake.take_doors(), error)
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_longest_s)
                 self.turned_at = time.monotonic()
@@ -184,9 +186,7 @@ class Decider:
         for item in items:
             if isinstance(item, StartItem | ActItem) and item.answer is not None:
                 _say(lambda answer=item.answer: answer.set_exception(error))  # type: ignore[misc]
-        return [
-            item for item in items if not (isinstance(item, StartItem | ActItem) and item.answer is not None)
-        ]
+        return [item for item in items if not from_a_door(item)]
 
     def _failed(self, items: list[AnyItem], error: Exception) -> None:
         """Single out what fails: alone and three times over, it is quarantined (E2)."""

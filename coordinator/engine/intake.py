@@ -96,6 +96,11 @@ class DeadLetterItem(Item):
 AnyItem: TypeAlias = ReplyItem | StartItem | ActItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem
 
 
+def from_a_door(item: AnyItem) -> bool:
+    """Whether somebody waits for the answer to this item in this process."""
+    return isinstance(item, StartItem | ActItem) and item.answer is not None
+
+
 @dataclass(slots=True)
 class Intake:
     """A queue of items for one decider. Thread-safe.
@@ -127,6 +132,14 @@ class Intake:
             items = list(self._items)
             self._items.clear()
             return items
+
+    def take_doors(self) -> list[AnyItem]:
+        """What doors wait for, out of its turn; the rest stays."""
+        with self._changed:
+            doors = [item for item in self._items if from_a_door(item)]
+            if doors:
+                self._items = deque(item for item in self._items if not from_a_door(item))
+            return doors
 
     def wake(self) -> None:
         """Let a `take` that waits return."""
