@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from amends.coordinator import Saga, arg, chain, step
@@ -13,7 +14,7 @@ from amends.coordinator.http.app import build_app
 from amends.coordinator.http.limits import Limits
 from amends.coordinator.http.server import HttpServer
 from amends.coordinator.http.tokens import Tokens
-from amends.coordinator.metrics import DatabaseGauges, PrometheusObserver, exposition, new_registry
+from amends.coordinator.metrics import DatabaseGauges, exposition, new_registry
 from amends.db.engines import open_engine
 from tests.engine.world import World
 from tests.waiting import eventually
@@ -45,11 +46,17 @@ def order(version: int = 1, undo: str = "release") -> Saga:
 class House:
     """A coordinator and its door. `http` has the token of `role`, or none."""
 
-    def __init__(self, world: World, *, tokens: str = "", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        *,
+        tokens: str = "",
+        limits: Limits | None = None,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
         self.world = world
         self.doors: Engine = open_engine(world.database.url, pool_max=4, label="doors")
-        self.registry = new_registry()
-        self.observer = PrometheusObserver(self.registry)
+        self.registry = registry if registry is not None else new_registry()
         engine = world.coordinator
         self.registry.register(
             DatabaseGauges(lambda: read_gauges(self.doors), broker_up=lambda: engine.status().broker_up)

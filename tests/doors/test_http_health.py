@@ -31,8 +31,8 @@ def private_house(private_postgres: PrivatePostgres) -> Iterator[House]:
     database.dispose()
 
 
-def test_a_process_lives_and_is_ready(private_house: House) -> None:
-    lives, ready = private_house.http().get("/healthz"), private_house.http().get("/readyz")
+def test_a_process_lives_and_is_ready(house: House) -> None:
+    lives, ready = house.http().get("/healthz"), house.http().get("/readyz")
 
     assert (lives.status_code, lives.json()["status"]) == (200, "ok")
     assert (ready.status_code, ready.json()) == (200, {"status": "ready", "database": "up", "broker": "up"})
@@ -90,11 +90,11 @@ def test_while_the_database_is_away_every_door_says_so_and_then_goes_on(
     assert http.get("/readyz").status_code == 200
 
 
-def test_a_database_without_the_schema_is_not_ready(private_house: House) -> None:
-    with private_house.world.database.begin() as connection:
+def test_a_database_without_the_schema_is_not_ready(house: House) -> None:
+    with house.world.database.begin() as connection:
         connection.exec_driver_sql("DROP TABLE amends.version")
 
-    ready = private_house.http().get("/readyz")
+    ready = house.http().get("/readyz")
 
     assert (ready.status_code, ready.json()["database"]) == (503, "outdated: run `amends migrate`")
 
