@@ -41,22 +41,40 @@ class TransactionGuard:
         """The handler at work in this thread has got hold of this connection."""
         self._watched.connection = connection
 
-    def guard_session(self, session: Session) -> None:
-        """Stop `session.commit()` too: joined to our transaction it would seem to work."""
+    def session(self, connection: Connection) -> Session:
+        """An ORM session on a watched connection: it works in a savepoint, and its own end is stopped too."""
+        session = HandlerSession(self, connection)
         event.listen(session, "before_commit", self._on_session_commit)
+        return session
+
+    def end(self, what: str) -> None:
+        """Stop a handler that is about to end the transaction. Raises: HandlerEndedTransaction; else returns."""
+        if getattr(self._watched, "connection", None) is not None:
+            self._watched.ended = what
+            raise HandlerEndedTransaction(what)
 
     def _on_session_commit(self, session: Session) -> None:
-        if getattr(self._watched, "connection", None) is not None and not session.in_nested_transaction():
-            self._end("session.commit()")
+        if not session.in_nested_transaction():
+            self.end("session.commit()")
 
     def _on_commit(self, connection: Connection) -> None:
         if getattr(self._watched, "connection", None) is connection:
-            self._end("commit()")
+            self.end("connection.commit()")
 
     def _on_rollback(self, connection: Connection) -> None:
         if getattr(self._watched, "connection", None) is connection:
-            self._end("rollback()")
+            self.end("connection.rollback()")
 
-    def _end(self, what: str) -> None:
-        self._watched.ended = what
-        raise HandlerEndedTransaction(what)
+
+class HandlerSession(Session):
+    """A handler's session. A flush that fails undoes the session's own work alone, so that Refused can follow."""
+
+    def __init__(self, guard: TransactionGuard, connection: Connection) -> None:
+        super().__init__(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
+        self._guard = guard
+
+    def rollback(self) -> None:
+        """Stopped: what the handler did on the connection itself would stay, and it would count as done."""
+        if not self.in_nested_transaction():
+            self._guard.end("session.rollback()")
+        super().rollback()

@@ -38,8 +38,8 @@ class HandlerWorkspace(Workspace, Protocol):
     def lost(self) -> bool:
         """Whether the database broke off, or could not be reached, under the handler."""
 
-    def flush(self) -> None:
-        """Write what the session still holds."""
+    def finish(self) -> None:
+        """Write what the session still holds, once the handler is no more watched."""
 
 
 class HandlerRuns:
@@ -63,7 +63,7 @@ class HandlerRuns:
         try:
             with self._guard.handling():
                 value = self._call(handler, verdict, ctx, caller)
-                workspace.flush()
+            workspace.finish()
             if workspace.lost:
                 raise StoreUnavailable("the database broke off while a handler ran")
             result = encode(value) if handler.op is Op.DO else NULL

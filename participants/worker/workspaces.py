@@ -37,9 +37,7 @@ class HeldWorkspace:
     @property
     def session(self) -> Session:
         if self._session is None:
-            # The session's own commit and rollback would reach past our savepoint: the guard stops both.
-            self._session = Session(bind=self.connection, join_transaction_mode="rollback_only")
-            self._guard.guard_session(self._session)
+            self._session = self._guard.session(self.connection)
         return self._session
 
     @property
@@ -47,10 +45,10 @@ class HeldWorkspace:
         """Whether the database broke off under the handler."""
         return self._connection.invalidated
 
-    def flush(self) -> None:
-        """Write what the session still holds."""
+    def finish(self) -> None:
+        """Write what the session still holds, once the handler is no more watched."""
         if self._session is not None:
-            self._session.flush()
+            self._session.commit()
 
     def close(self) -> None:
         """Let go of the session; the transaction stays."""
@@ -118,10 +116,10 @@ class LateWorkspace:
         """Whether the database could not be reached, or broke off, under the handler."""
         return self._unreachable or (self._unit is not None and self._unit.connection.invalidated)
 
-    def flush(self) -> None:
-        """Write what the session still holds."""
+    def finish(self) -> None:
+        """Write what the session still holds, once the handler is no more watched."""
         if self._held is not None:
-            self._held.flush()
+            self._held.finish()
 
     def close(self) -> None:
         """Let go of the session; the transaction stays."""

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import Engine
 
 from amends.db.engines import open_engine
 from amends.db.participant import create
 from amends.outbox.ports import Broker
 from amends.participants import Participant
+from amends.participants.metrics import ParticipantMetrics
 from amends.participants.worker.worker import Worker
 from tests.participants.coordinator import FakeCoordinator
 from tests.participants.shop import metadata
@@ -40,20 +42,28 @@ def module_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(params=["postgresql", "sqlite"])
+def database(request: pytest.FixtureRequest, module_postgresql: Engine, module_sqlite: Engine) -> Engine:
+    """Each database the barrier works on. Tests keep apart by saga."""
+    return module_postgresql if request.param == "postgresql" else module_sqlite
+
+
 StartWorker = Callable[..., Worker]
+CoordinatorOf = Callable[[str], FakeCoordinator]
 
 
 @pytest.fixture
-def start_worker(participant_database: Engine, broker: Broker, prefix: str) -> Iterator[StartWorker]:
-    """Starts embedded workers on one PostgreSQL database and the shared RabbitMQ; stops them afterwards."""
+def start_worker(module_postgresql: Engine, broker: Broker, prefix: str) -> Iterator[StartWorker]:
+    """Starts embedded workers on the module's PostgreSQL and the shared RabbitMQ; stops them afterwards."""
     workers: list[Worker] = []
 
     def start(participant: Participant, **settings: Any) -> Worker:
         given: dict[str, Any] = {
-            "database": participant_database,
+            "database": module_postgresql,
             "broker": broker,
             "prefix": prefix,
             "grace_s": 5,
+            "metrics": ParticipantMetrics(CollectorRegistry()),
         }
         worker = participant.worker(**{**given, **settings})
         workers.append(worker)
@@ -66,7 +76,7 @@ def start_worker(participant_database: Engine, broker: Broker, prefix: str) -> I
 
 
 @pytest.fixture
-def coordinator_of(broker: Broker, prefix: str) -> Iterator[Callable[[str], FakeCoordinator]]:
+def coordinator_of(broker: Broker, prefix: str) -> Iterator[CoordinatorOf]:
     """Makes the other side of a participant's wire."""
     made: list[FakeCoordinator] = []
 

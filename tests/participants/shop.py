@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, String, Table, func, insert, select
+from sqlalchemy.orm import DeclarativeBase
 
 metadata = MetaData()
 
@@ -18,6 +19,18 @@ effects = Table(
     Column("saga", String(40), nullable=False),
     Column("amount", Integer, nullable=False, default=0),
 )
+
+
+class Base(DeclarativeBase):
+    """Maps the table of effects."""
+
+    metadata = metadata
+
+
+class Effect(Base):
+    """One effect, by the ORM."""
+
+    __table__ = effects
 
 
 class Charge(Struct, frozen=True):
