@@ -9,7 +9,7 @@ from typing import Any
 
 from amends.outbox.drivers import amqp_frames as frames
 from amends.outbox.drivers.amqp_acks import Unsettled
-from amends.outbox.drivers.amqp_link import BROKEN, HEARTBEAT_CHECK_S, Link, describe
+from amends.outbox.drivers.amqp_link import BROKEN, HEARTBEAT_CHECK_S, Link, lost
 from amends.outbox.drivers.amqp_topology import SharedTopology, declare
 from amends.outbox.drivers.wakeup import Wakeup
 from amends.outbox.errors import BrokerUnavailable
@@ -58,7 +58,8 @@ class AmqpConsumer:
                 link.wire.wait(min(deadline - now, HEARTBEAT_CHECK_S))
                 self._wakeup.clear()
         except (BrokerUnavailable, *BROKEN) as error:
-            raise self._lost(error) from error
+            failure = self._lost(error)
+            raise failure from failure.__cause__
         self._woken = False
         arrived, self._arrived = self._arrived, []
         return arrived
@@ -159,11 +160,7 @@ class AmqpConsumer:
     def _lost(self, error: BaseException) -> BrokerUnavailable:
         link = self._link
         self._forget()
-        if link is not None:
-            link.abandon()
-        if isinstance(error, BrokerUnavailable):
-            return error
-        return BrokerUnavailable(f"the connection to the broker broke: {describe(error)}")
+        return lost(link, error)
 
     def _forget(self) -> None:
         self._link = self._channel = None

@@ -259,6 +259,17 @@ def connect(addresses: Sequence[Address], limits: Limits, name: str, wakeup_fd: 
     raise BrokerUnavailable(f"no broker at {'; '.join(failures)}")
 
 
+def lost(link: Link | None, error: BaseException) -> BrokerUnavailable:
+    """Leave a link that broke; what to raise, with its cause."""
+    if link is not None:
+        link.abandon()
+    if isinstance(error, BrokerUnavailable):
+        return error
+    unavailable = BrokerUnavailable(f"the connection to the broker broke: {describe(error)}")
+    unavailable.__cause__ = error
+    return unavailable
+
+
 def describe(error: BaseException) -> str:
     """An error in words, also one that has none."""
     return str(error) or type(error).__name__

@@ -12,7 +12,7 @@ import amqp
 
 from amends.outbox.drivers import amqp_frames as frames
 from amends.outbox.drivers.amqp_confirms import InFlight, Pending
-from amends.outbox.drivers.amqp_link import BROKEN, HEARTBEAT_CHECK_S, Limits, Link, describe
+from amends.outbox.drivers.amqp_link import BROKEN, HEARTBEAT_CHECK_S, Limits, Link, describe, lost
 from amends.outbox.drivers.amqp_topology import SharedTopology, declare
 from amends.outbox.drivers.amqp_wire import FLUSH_BYTES
 from amends.outbox.drivers.wakeup import Wakeup
@@ -59,7 +59,8 @@ class AmqpPublisher:
             link.wire.flush()
         except (BrokerUnavailable, *BROKEN) as error:
             self._answers.clear()
-            raise self._lost(error) from error
+            failure = self._lost(error)
+            raise failure from failure.__cause__
 
     def settled(self, timeout_s: float) -> list[Settled]:
         deadline = monotonic() + timeout_s
@@ -79,7 +80,7 @@ class AmqpPublisher:
         except (BrokerUnavailable, *BROKEN) as error:
             failure = self._lost(error)
             if not self._answers:
-                raise failure from error
+                raise failure from failure.__cause__
             # First what is known for certain; the next call tells that the rest is not.
             self._failure = failure
         self._woken = False
@@ -198,11 +199,7 @@ class AmqpPublisher:
     def _lost(self, error: BaseException) -> BrokerUnavailable:
         link = self._link
         self._forget()
-        if link is not None:
-            link.abandon()
-        if isinstance(error, BrokerUnavailable):
-            return error
-        return BrokerUnavailable(f"the connection to the broker broke: {describe(error)}")
+        return lost(link, error)
 
     def _forget(self) -> None:
         self._link = self._channel = None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import amqp
+import psutil
 import pytest
 from kombu.utils.url import parse_url
 
@@ -204,6 +209,38 @@ def test_wrong_credentials_are_told(rabbit: RabbitServer) -> None:
         publisher.settled(0)
 
     assert "wrong" not in str(refusal.value)
+    publisher.close()
+
+
+def _connections_to(address: tuple[str, int]) -> int:
+    """How many this process has open."""
+    return sum(one.raddr == address and one.pid == os.getpid() for one in psutil.net_connections("tcp"))
+
+
+def test_a_server_that_speaks_something_else_is_left_without_a_trace() -> None:
+    """Fails without `_Connection.connect`: py-amqp would leave the socket to the garbage collector."""
+    refusals, left = [], []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        publisher = open_broker(f"pyamqp://127.0.0.1:{server.getsockname()[1]}").publisher()
+
+        def answer() -> None:
+            for _ in range(3):
+                with server.accept()[0] as client:
+                    client.recv(8)
+                    client.sendall(struct.pack(">BHI", 1, 0, 1) + b"??")
+                    client.recv(100)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        for _ in range(3):
+            with pytest.raises(BrokerUnavailable, match="frame_end") as refusal:
+                publisher.settled(0)
+            refusals.append(refusal.value)
+            left.append(_connections_to(server.getsockname()))
+        answering.join(5)
+        publisher.close()
+
+    assert left == [0, 0, 0]
 
 
 def test_of_several_hosts_the_first_that_answers_is_taken(rabbit: RabbitServer, prefix: str) -> None:

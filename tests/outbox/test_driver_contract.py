@@ -298,21 +298,18 @@ def test_prefetch_bounds_what_is_held_of_each_queue(driver: Driver) -> None:
 
 
 def test_an_acknowledgement_from_another_thread_wakes_the_receiver(driver: Driver) -> None:
-    """Fails without `self._wakeup.set()` in `ack`: the receiver would sit out its five seconds first."""
-    queue = driver.queue()
-    driver.publisher().publish(outgoing([message(queue, b"1"), message(queue, b"2")]))
+    """Fails without `self._wakeup.set()` in `_gather`: then each message waits for the next heartbeat check."""
+    queue, count = driver.queue(), 8
+    driver.publisher().publish(outgoing([message(queue, b"%d" % number) for number in range(count)]))
     consumer = driver.consumer(queue, prefetch=1)
-    (first,) = received(consumer, 1)
-    second: list[bytes] = []
-    waiting = threading.Thread(target=lambda: second.extend(one.body for one in consumer.receive(30)))
-    waiting.start()
+    (delivery,) = received(consumer, 1)
 
     started = time.monotonic()
-    consumer.ack([first.tag])
-    waiting.join(DEADLINE_S)
+    for _ in range(count - 1):
+        threading.Timer(0.05, consumer.ack, args=([delivery.tag],)).start()
+        (delivery,) = received(consumer, 1)
 
-    assert second == [b"2"]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < (count - 1) * 0.4
 
 
 def test_a_wake_ends_a_receive_that_waits(driver: Driver) -> None:
