@@ -16,9 +16,13 @@ class Zone(Enum):
 
 
 class Place:
-    """One node in its place. `id` is its number in preorder, as text: the key of `Saga.positions` and `Step.node`."""
+    """One node in its place. `id` is its number in preorder, as text: the key of `Saga.positions` and `Step.node`.
 
-    __slots__ = ("children", "id", "index", "node", "parent", "zone")
+    `step` is the node itself where that is a step, and not set elsewhere.
+    """
+
+    __slots__ = ("children", "id", "index", "node", "parent", "step", "zone")
+    step: StepNode
 
     def __init__(self, id_: str, node: Node, parent: Place | None, index: int, zone: Zone) -> None:
         self.id = id_
@@ -27,12 +31,8 @@ class Place:
         self.index = index
         self.zone = zone
         self.children: tuple[Place, ...] = ()
-
-    @property
-    def step(self) -> StepNode:
-        """The node, which the caller knows to be a step."""
-        assert isinstance(self.node, StepNode)
-        return self.node
+        if isinstance(node, StepNode):
+            self.step = node
 
 
 class Plan:

@@ -300,20 +300,20 @@ def refused_or_sound(json_: object) -> None:
     assert all(isinstance(problem, str) and ": " in problem for problem in refusal.problems)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ANY_JSON)
 def test_no_json_whatever_breaks_the_reader(json_: object):
     refused_or_sound(json_)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(LIKELY_JSON)
 def test_no_root_whatever_breaks_the_reader(root: object):
     refused_or_sound({"name": "x", "version": 1, "root": root})
     refused_or_sound({"name": "x", "version": 1, "root": {"kind": "chain", "nodes": [root]}})
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data())
 def test_no_change_whatever_to_a_sound_definition_breaks_the_reader(data: st.DataObject):
     json_: Any = stored()

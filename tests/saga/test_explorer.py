@@ -9,7 +9,7 @@ import pytest
 from tests.saga.exploring import Run
 from tests.saga.mutants import MUTANTS, Mutant, install
 
-RUNS = 2_000
+RUNS = 1_500
 RUNS_PER_MUTANT = 1_000
 
 
