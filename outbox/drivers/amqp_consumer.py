@@ -78,8 +78,9 @@ class AmqpConsumer:
         link = self._link
         if link is not None:
             try:
-                self._send_settled(link)
-                link.wire.flush()
+                if not link.inherited:
+                    self._send_settled(link)
+                    link.wire.flush()
                 link.close()
             except BROKEN:
                 # The broker takes back what these acknowledgements were for, and delivers it again.
@@ -95,6 +96,9 @@ class AmqpConsumer:
 
     def _connected(self) -> Link:
         link = self._link
+        if link is not None and link.inherited:
+            self.close()
+            link = None
         if link is None:
             link = self._link = self._connect(self._wakeup.open())
             link.on_deliver = self._on_deliver

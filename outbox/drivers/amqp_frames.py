@@ -1,6 +1,6 @@
 """The AMQP 0-9-1 frames of the hot path, written and read by hand: publish, ack, reject, and what comes back.
 
-py-amqp does the rest of the protocol. Its own way through these frames costs three to four times the CPU, and
+py-amqp does the rest of the protocol. Its own way through these frames costs three to eight times the CPU, and
 it raises on foreign properties that are no UTF-8 or hold a timestamp out of range: such a message would break
 the connection of every consumer that meets it. Here nothing that a queue can hold raises.
 

@@ -5,6 +5,7 @@ One thread owns a link. Nothing here waits without a limit.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import struct
@@ -107,6 +108,7 @@ class Link:
         self.on_confirm: ConfirmHandler | None = None
         self.blocked_since: float | None = None
         self._connection = connection
+        self._process = os.getpid()
         self._answer_s = limits.answer_s
         self._deadline: float | None = None
         self._request = ""
@@ -120,6 +122,11 @@ class Link:
     def alive(self) -> bool:
         """Whether the connection still stands; a channel error leaves it standing."""
         return bool(self._connection.connected)
+
+    @property
+    def inherited(self) -> bool:
+        """Whether it belongs to the process this one was forked from, which goes on using it."""
+        return self._process != os.getpid()
 
     def channel(self) -> Any:
         """A new channel of py-amqp's."""
@@ -175,8 +182,8 @@ class Link:
 
     def close(self) -> None:
         """Take leave of the broker; all that was sent before is read by it."""
-        if self.blocked_since is not None:
-            # It does not read what we write.
+        if self.inherited or self.blocked_since is not None:
+            # The farewell would be the other process's, or one that the broker does not read.
             self.abandon()
             return
         self._answer_s = CLOSE_S
@@ -187,6 +194,10 @@ class Link:
 
     def abandon(self) -> None:
         """Close the socket, whatever state it is in."""
+        if self.inherited:
+            # py-amqp would shut the connection down, for both processes.
+            self._connection.sock.close()
+            return
         # py-amqp's own clean-up stumbles over what is already gone.
         with suppress(*BROKEN):
             self._connection.collect()

@@ -105,6 +105,9 @@ class AmqpPublisher:
             failure, self._failure = self._failure, None
             raise failure
         link = self._link
+        if link is not None and link.inherited:
+            self.close()
+            link = None
         if link is None:
             link = self._link = self._connect(self._wakeup.open())
             link.on_confirm = self._on_confirm
