@@ -99,7 +99,7 @@ def reserve(cmd: Reserve, ctx: Ctx) -> Reserved:
     """Set every line aside, or refuse and take nothing."""
     wanted = pieces_of(cmd)
     sandbox.before_picking(wanted, ctx)
-    on_hand = dict(ctx.connection.execute(ON_HAND, {"skus": sorted(wanted)}).tuples().all())
+    on_hand = {row.sku: row.on_hand for row in ctx.connection.execute(ON_HAND, {"skus": sorted(wanted)})}
     for sku, pieces in wanted.items():
         if on_hand.get(sku, 0) < pieces:
             raise Refused(f"out of stock: {sku}")

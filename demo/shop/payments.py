@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    bindparam,
     insert,
     update,
 )
@@ -72,23 +73,37 @@ class Charged(Struct, frozen=True):
     charge: int
 
 
+TAKE = (
+    update(accounts)
+    .where(
+        accounts.c.card == bindparam("its_card"),
+        ~accounts.c.blocked,
+        accounts.c.balance_cents >= bindparam("cents"),
+    )
+    .values(balance_cents=accounts.c.balance_cents - bindparam("cents"))
+)
+GIVE_BACK = (
+    update(accounts)
+    .where(accounts.c.card == bindparam("its_card"))
+    .values(balance_cents=accounts.c.balance_cents + bindparam("cents"))
+)
+RECORD = insert(charges).returning(charges.c.no)
+
+
 @payments.command
 def charge(cmd: Charge, ctx: Ctx) -> Charged:
     """Take the money, or refuse: an unknown or blocked card, or too little on it."""
     sandbox.before_charge(cmd.card, ctx)
-    taken = ctx.connection.execute(
-        update(accounts)
-        .where(accounts.c.card == cmd.card, ~accounts.c.blocked, accounts.c.balance_cents >= cmd.amount_cents)
-        .values(balance_cents=accounts.c.balance_cents - cmd.amount_cents)
-    )
+    taken = ctx.connection.execute(TAKE, {"its_card": cmd.card, "cents": cmd.amount_cents})
     if not taken.rowcount:
         raise Refused(why_not(cmd, ctx))
-    no = ctx.connection.execute(
-        insert(charges)
-        .values(saga_id=ctx.saga, order_number=cmd.order, card=cmd.card, amount_cents=cmd.amount_cents)
-        .returning(charges.c.no)
-    ).scalar_one()
-    return Charged(charge=no)
+    charged = {
+        "saga_id": ctx.saga,
+        "order_number": cmd.order,
+        "card": cmd.card,
+        "amount_cents": cmd.amount_cents,
+    }
+    return Charged(charge=ctx.connection.execute(RECORD, charged).scalar_one())
 
 
 @charge.undo
@@ -100,11 +115,7 @@ def refund(cmd: Charge, charged: Charged, ctx: Ctx) -> None:
             saga_id=ctx.saga, charge_no=charged.charge, card=cmd.card, amount_cents=cmd.amount_cents
         )
     )
-    ctx.connection.execute(
-        update(accounts)
-        .where(accounts.c.card == cmd.card)
-        .values(balance_cents=accounts.c.balance_cents + cmd.amount_cents)
-    )
+    ctx.connection.execute(GIVE_BACK, {"its_card": cmd.card, "cents": cmd.amount_cents})
 
 
 def why_not(cmd: Charge, ctx: Ctx) -> str:

@@ -1,0 +1,133 @@
+"""One run from the first order to the verdicts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from amends.db.engines import transaction
+from amends.db.tables import participant as tables
+from amends.demo.checks import Case, Verdict, judge
+from amends.demo.evidence import TIMERS, UNSENT, Databases, count, gather
+from amends.demo.figures import BY_STATUS, Figures, measure
+from amends.demo.replay import replay_all
+from amends.demo.shop.definition import Order
+from amends.demo.shop.front import SERVICE, Front
+from amends.demo.stage import PARTICIPANTS, Stage
+from amends.outbox.relay import Relay
+from amends.outbox.store import OutboxStore
+
+IN_FLIGHT_MAX: Final = 200  # orders under way at once, as in a busy shop; more would only wait in queues
+AT_ONCE: Final = 20  # orders that the front takes in one transaction
+LOOK_S: Final = 0.05
+DRAIN_S: Final = 20.0
+SETTLE_S: Final = 0.2
+PATIENCE_S: Final = 120.0  # without any saga ending
+
+# Transactions of others that are open in this database: handlers at work.
+HANDLERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL
+        AND backend_type = 'client backend'
+"""
+
+# Calls to the outside that are under way: they hold no transaction open.
+CALLS = "SELECT count(*) FROM amends_barrier WHERE outcome = 'calling'"
+
+ENDED: Final = ("completed", "compensated", "stuck")
+Progress = Callable[[dict[str, int]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a run came to."""
+
+    figures: Figures
+    verdicts: Sequence[Verdict]
+
+    @property
+    def passed(self) -> bool:
+        """Every invariant holds, every order has ended, none is stuck."""
+        unsolved = self.figures.stuck + self.figures.unfinished
+        return unsolved == 0 and all(verdict.holds for verdict in self.verdicts)
+
+
+def run(stage: Stage, orders: Sequence[Order], *, faults: bool, progress: Progress) -> Outcome:
+    """Place these orders, wait for their sagas, stop everything, then judge what the databases say.
+
+    Raises: DemoUnfinished if a process of the stage ends by itself; StoreUnavailable.
+    """
+    databases = stage.databases
+    front = Front(databases.front, prefix=stage.prefix)
+    relay = Relay(
+        databases.front,
+        stage.broker,
+        store=OutboxStore(tables.outbox, tables.owner),
+        prefix=stage.prefix,
+        service=SERVICE,
+        label="demo front",
+    )
+    relay.start()
+    try:
+        place_all(stage, front, orders, progress)
+        drain(databases)
+        metrics = stage.metrics()
+    finally:
+        relay.stop()
+    queued = stage.rest()
+    case = Case(
+        evidence=gather(databases),
+        replay=replay_all(databases.coordinator),
+        queued=queued,
+        metrics=metrics,
+        faults=faults,
+    )
+    return Outcome(figures=measure(databases), verdicts=judge(case))
+
+
+def place_all(stage: Stage, front: Front, orders: Sequence[Order], progress: Progress) -> None:
+    """Place the orders, some hundred under way at once, until every saga has ended or none does any more."""
+    placed = ended = 0
+    last_end = time.monotonic()
+    while ended < len(orders) and time.monotonic() - last_end < PATIENCE_S:
+        while placed < len(orders) and placed - ended < IN_FLIGHT_MAX:
+            some = orders[placed : placed + AT_ONCE]
+            front.place(some)
+            placed += len(some)
+        time.sleep(LOOK_S)
+        stage.watch()
+        statuses = by_status(stage.databases)
+        progress(statuses)
+        now_ended = sum(statuses.get(status, 0) for status in ENDED)
+        if now_ended > ended:
+            ended, last_end = now_ended, time.monotonic()
+
+
+def drain(databases: Databases) -> None:
+    """Wait until nothing is under way any more, for a while; what is left then is a finding."""
+    deadline = time.monotonic() + DRAIN_S
+    while time.monotonic() < deadline and under_way(databases):
+        time.sleep(LOOK_S)
+    time.sleep(SETTLE_S)  # What was published last is read and told to nobody.
+
+
+def under_way(databases: Databases) -> int:
+    """Outbox rows that wait, timers that are armed, handlers that work."""
+    rows = 0
+    for name, engine in databases.all().items():
+        statements = [UNSENT["participant"], HANDLERS]
+        if name == "coordinator":
+            statements = [UNSENT["coordinator"], TIMERS]
+        elif name in PARTICIPANTS:
+            statements.append(CALLS)
+        with transaction(engine) as connection:
+            rows += sum(count(connection, sql) for sql in statements)
+    return rows
+
+
+def by_status(databases: Databases) -> dict[str, int]:
+    """How many sagas have which status now."""
+    with transaction(databases.coordinator) as connection:
+        return {row[0]: int(row[1]) for row in connection.exec_driver_sql(BY_STATUS)}
