@@ -121,10 +121,9 @@ def test_the_code_knows_the_newest_revision(which: Which) -> None:
 
 
 _MIGRATE = """
-import sys
-from amends.db.engines import open_engine
 from amends.db.migrate import migrate
-print(migrate(open_engine(sys.argv[1]), sys.argv[2]).before)
+def act(engine, which):
+    return migrate(engine, which).before
 """
 
 
@@ -143,17 +142,15 @@ def test_of_ten_processes_that_migrate_a_sqlite_file_at_once_one_does_it(tmp_pat
 
 
 _CREATE = """
-import sys
-from amends.db.engines import open_engine
 from amends.db.participant import create
-create(open_engine(sys.argv[1]))
-print("created")
+def act(engine, which):
+    return create(engine)
 """
 
 
 def test_ten_services_may_create_their_tables_at_once(database_url: str, tmp_path: Path) -> None:
     for url in (database_url, f"sqlite:///{tmp_path / 'service.sqlite'}"):
-        assert _ten_at_once(_CREATE, url, "participant") == ["created"] * 10
+        assert _ten_at_once(_CREATE, url, "participant") == ["None"] * 10
         with _opened(url) as engine:
             require_schema(engine, "participant")
 
@@ -267,16 +264,33 @@ def _description(engine: Engine) -> list[object]:
     return found
 
 
-def _ten_at_once(program: str, *arguments: str) -> list[str]:
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(10)
-    ]
-    ended = [process.communicate(timeout=60) for process in running]
-    assert [process.returncode for process in running] == [0] * 10, "\n".join(stderr for _, stderr in ended)
-    return [stdout.strip() for stdout, _ in ended]
+_TEN = """
+import os, sys
+import alembic.command, psycopg
+from amends.db.engines import open_engine
+children = []
+gate_r, gate_w = os.pipe()
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        os.close(gate_w)
+        os.read(gate_r, 1)
+        os.write(1, f"{act(open_engine(sys.argv[1]), sys.argv[2])}\\n".encode())
+        os._exit(0)
+    children.append(child)
+os.close(gate_w)
+sys.exit(max(os.waitpid(child, 0)[1] for child in children) != 0)
+"""
+
+
+def _ten_at_once(program: str, url: str, which: Which) -> list[str]:
+    """What `act` returned in each of ten processes that began in the same moment."""
+    ended = subprocess.run(
+        [sys.executable, "-c", program + _TEN, url, which],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.split()

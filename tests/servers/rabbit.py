@@ -115,7 +115,7 @@ def rabbit_server() -> Iterator[RabbitServer]:
     connection = kombu.Connection(url, connect_timeout=5)
     try:
         connection.connect()
-    except OSError as error:
+    except (*connection.connection_errors, *connection.channel_errors) as error:
         raise ServerUnavailable(f"AMENDS_TEST_AMQP_URL does not answer: {error}") from error
     finally:
         connection.release()
