@@ -77,8 +77,8 @@ class Proxy:
         self._pass(server, client, self._chunk_bytes)
 
     def _pass(self, source: socket.socket, sink: socket.socket, chunk_bytes: int) -> None:
-        sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while data := source.recv(65_536):
                 for start in range(0, len(data), chunk_bytes):
                     self._open.wait()
