@@ -17,6 +17,8 @@ from amends.db.config import Environment
 from amends.db.crashpoints import CRASH_POINTS
 from amends.db.errors import InvalidSetting
 from amends.db.logs import LogFormat
+from amends.outbox.broker import open_broker
+from amends.outbox.errors import UnsupportedBroker
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}")
@@ -62,7 +64,7 @@ def coordinator_settings(
     env = environment or Environment.of_this_process()
     settings = CoordinatorSettings(
         database_url=_database_url(env),
-        broker_url=env.required("AMENDS_BROKER_URL", "pyamqp://user:password@host:5672//"),
+        broker_url=_broker_url(env),
         prefix=_prefix(env),
         host=host or env.text("AMENDS_HTTP_HOST") or "127.0.0.1",
         port=port if port is not None else env.whole_number("AMENDS_HTTP_PORT", 8080, 0, 65_535),
@@ -112,6 +114,15 @@ def _database_url(env: Environment) -> str:
         raise InvalidSetting(
             "AMENDS_DATABASE_URL", "must name PostgreSQL: postgresql+psycopg://user:password@host/name"
         )
+    return url
+
+
+def _broker_url(env: Environment) -> str:
+    url = env.required("AMENDS_BROKER_URL", "pyamqp://user:password@host:5672//")
+    try:
+        open_broker(url).close()  # Does no I/O, but knows which URLs there are.
+    except UnsupportedBroker as error:
+        raise InvalidSetting("AMENDS_BROKER_URL", str(error)) from None
     return url
 
 

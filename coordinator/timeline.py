@@ -111,7 +111,7 @@ class _Telling:
     def _status(self, at: int, before: Saga, after: Saga) -> None:
         if after.status is before.status:
             return
-        turned_back = after.status is Status.COMPENSATING
+        turned_back = before.status is Status.RUNNING and after.status is Status.COMPENSATING
         self.lines.append(
             Entry(
                 at=at,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine
 
+from amends.db.cli import main
 from amends.db.engines import open_engine
 from amends.outbox.broker import open_broker
-from tests.doors.house import TOKENS, House, order
+from tests.doors.house import TOKENS, House, Run, Said, order
 from tests.engine.world import World
 from tests.servers.postgres import PostgresServer
 
@@ -66,3 +69,25 @@ def house(make_house: Callable[..., House]) -> House:
     made.world.participant("inventory")
     made.world.participant("payments")
     return made
+
+
+@pytest.fixture
+def amends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `amends ...` in this process, with these variables alone."""
+
+    def run(*arguments: str, url: str | None = None, token: str | None = None, **variables: str) -> Said:
+        for name in [name for name in os.environ if name.startswith("AMENDS_")]:
+            monkeypatch.delenv(name)
+        for name, given in {**variables, "AMENDS_URL": url, "AMENDS_TOKEN": token}.items():
+            if given is not None:
+                monkeypatch.setenv(name, given)
+        monkeypatch.setattr(sys, "argv", ["amends", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+            sys.exit(0)
+        said = capsys.readouterr()
+        status = left.value.code
+        return Said(status if isinstance(status, int) else 0 if status is None else 1, said.out, said.err)
+
+    return run
