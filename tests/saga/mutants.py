@@ -59,7 +59,7 @@ MUTANTS = (
         "M2: a refusal in doubt is undone",
         "backward",
         "(Did.UNSENT, Did.REFUSED",
-        "(Did.IN_DOUBT, Did.REFUSED",
+        "(Did.UNSENT, Did.IN_DOUBT, Did.REFUSED",
     ),
     Mutant(
         "C1: what nothing can undo is fenced",

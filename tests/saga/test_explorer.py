@@ -10,7 +10,7 @@ from tests.saga.exploring import Run
 from tests.saga.mutants import MUTANTS, Mutant, install
 
 RUNS = 1_500
-RUNS_PER_MUTANT = 1_000
+RUNS_PER_MUTANT = 2_000
 
 
 def explored(seeds: range) -> Counter[str]:
