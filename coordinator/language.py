@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -10,6 +10,11 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.nodes import Duration, Sketch, chain, length_of
+
+# In a JSON Schema: what is for people, what holds values, what holds schemas by name. All else is one, or holds some.
+_PROSE: Final = frozenset({"title", "description", "examples"})
+_VALUES: Final = frozenset({"default", "const", "enum", "required"})
+_BY_NAME: Final = frozenset({"properties", "patternProperties", "$defs"})
 
 
 class Saga:
@@ -81,4 +86,21 @@ def json_schema(name: str, input_type: type | dict[str, Any] | None) -> dict[str
                 f"({error}); use a msgspec Struct, a dataclass, a pydantic model, or write the schema as a dict"
             ],
         ) from error
-    return cast(dict[str, Json], schema)
+    return cast(dict[str, Json], _without_prose(schema))
+
+
+def _without_prose(schema: object) -> object:
+    """A derived schema without titles and docstrings: rewording one is no new version of the saga."""
+    if isinstance(schema, list):
+        return [_without_prose(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bare: dict[str, object] = {}
+    for key, value in schema.items():
+        if key in _BY_NAME:
+            bare[key] = {name: _without_prose(inner) for name, inner in value.items()}
+        elif key in _VALUES:
+            bare[key] = value
+        elif key not in _PROSE:
+            bare[key] = _without_prose(value)
+    return bare

@@ -48,6 +48,20 @@ def test_a_schema_is_derived_from_the_input_type(input_type: type):
         declared(input_type, arg.totl)
 
 
+@pytest.mark.parametrize("base", [msgspec.Struct, pydantic.BaseModel])
+def test_rewording_a_docstring_is_no_other_definition(base: type):
+    def with_doc(doc: str) -> Saga:
+        fields = {"total": int, "title": str, "description": str}
+        return declared(type("Order", (base,), {"__annotations__": fields, "__doc__": doc}), arg.description)
+
+    assert with_doc("An order.").definition == with_doc("What somebody ordered.").definition
+    with pytest.raises(InvalidDefinition, match="it has: description, title, total"):
+        declared(
+            type("Order", (base,), {"__annotations__": {"total": int, "title": str, "description": str}}),
+            arg.x,
+        )
+
+
 def test_a_dict_is_a_schema():
     saga = declared(A_SCHEMA)
 
