@@ -81,8 +81,8 @@ class Engine(Protocol):
     def catalog(self) -> Catalog:
         """The registered definitions."""
 
-    def submit_start(self, start: Start, *, actor: str) -> Future[StartAnswer]:
-        """Start a saga in the engine's next batch."""
+    def submit_start(self, start: Start, *, actor: str, trace: str = "") -> Future[StartAnswer]:
+        """Start a saga in the engine's next batch; `trace` is the W3C traceparent it belongs to."""
 
     def submit_act(self, saga_id: str, act: Act) -> Future[ActAnswer]:
         """Apply an operator's act in the engine's next batch."""

@@ -153,13 +153,18 @@ class Coordinator:
         self._consuming.close()
         self._threads.clear()
 
-    def submit_start(self, start: wire.Start, *, actor: str) -> Future[StartAnswer]:
+    def submit_start(self, start: wire.Start, *, actor: str, trace: str = "") -> Future[StartAnswer]:
         """Start a saga in the next batch. Raises: MalformedMessage if the id does not follow from name and key."""
         if start.key is not None and start.saga != wire.saga_id_of(start.name, start.key):
             raise MalformedMessage(f"saga {start.saga} is not the id that its name and key give")
         answer: Future[StartAnswer] = Future()
         item = StartItem(
-            saga_id=start.saga, start=start, actor=actor, answer=answer, message_id=new_message_id()
+            saga_id=start.saga,
+            start=start,
+            actor=actor,
+            trace=trace,
+            answer=answer,
+            message_id=new_message_id(),
         )
         self._put(item)
         return answer

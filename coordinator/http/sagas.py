@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Annotated, Final
 from uuid import UUID, uuid4
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from amends.coordinator import queries
 from amends.coordinator.engine.contract import ActVerdict, StartAnswer, Verdict
@@ -41,10 +42,17 @@ WAIT_S_MAX: Final = 60
 PAGE_MAX: Final = 200
 STEPS_MAX: Final = 1_000
 TIMELINE_MAX: Final = 5_000
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @router.post("", status_code=201, responses={200: {"model": StartedView, "description": "It stood already."}})
-async def start_saga(body: StartBody, response: Response, door: Door, caller: Starter) -> StartedView:
+async def start_saga(
+    body: StartBody,
+    response: Response,
+    door: Door,
+    caller: Starter,
+    traceparent: Annotated[str | None, Header(description="The W3C trace this start belongs to.")] = None,
+) -> StartedView:
     """Start a saga. With a key, repeating it is safe: 201 the first time, 200 after."""
     start = Start(
         saga=saga_id_of(body.name, body.key) if body.key is not None else str(uuid4()),
@@ -55,7 +63,9 @@ async def start_saga(body: StartBody, response: Response, door: Door, caller: St
         labels=dict(body.labels),
         sent_at=time.time_ns() // 1_000_000,
     )
-    answer = await door.answer(door.engine.submit_start(start, actor=caller.name))
+    # One that is malformed begins a new trace, as the standard has it.
+    trace = traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else ""
+    answer = await door.answer(door.engine.submit_start(start, actor=caller.name, trace=trace))
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
         raise _start_refused(body, answer)
     created = answer.verdict is Verdict.ACCEPTED
