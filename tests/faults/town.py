@@ -29,6 +29,10 @@ from amends.outbox.removal import remove
 from tests.waiting import eventually
 
 DEFINITION: Final = "amends.demo.shop.definition:place_order"
+PROBES: Final = (
+    "SELECT coalesce(max(probes) FILTER (WHERE state = 'open'), -1) FROM amends.breaker WHERE queue = %s"
+)
+GIVEN_UP: Final = "SELECT count(*) FROM amends.saga WHERE backwards AND error NOT LIKE '%%refused%%'"
 METRICS: Final = 17  # the invariant that speaks of them
 ENDED: Final = "SELECT count(*) FROM amends.saga WHERE ended_at IS NOT NULL"
 
@@ -105,6 +109,18 @@ class Town:
                 return int(connection.exec_driver_sql(ENDED).scalar_one())
         except StoreUnavailable:
             return 0
+
+    def probes(self, queue: str) -> int:
+        """How often this queue's open breaker was probed; -1 while it is closed (M6)."""
+        return self._count(PROBES, queue)
+
+    def given_up(self) -> int:
+        """How many sagas turned back for another reason than a refusal."""
+        return self._count(GIVEN_UP)
+
+    def _count(self, sql: str, *parameters: str) -> int:
+        with transaction(self.databases.coordinator) as connection:
+            return int(connection.exec_driver_sql(sql, parameters).scalar_one())
 
     def wait_until_ended(self, deadline_s: float) -> None:
         """Wait until every placed order's saga has ended, and nothing is under way any more."""

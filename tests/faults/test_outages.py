@@ -1,0 +1,97 @@
+"""Servers and participants go away while 1,000 sagas run: nothing is lost or wrongly undone, all ends by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from amends.db.private_postgres import PrivatePostgres
+from amends.demo.orders import own_orders
+from tests.faults.town import Town, assert_all_hold, town
+from tests.servers.postgres import PostgresServer
+from tests.servers.rabbit import PrivateRabbit, RabbitServer
+from tests.waiting import eventually
+
+SAGAS = 1_000
+
+
+def some_ended(place: Town, more: int, deadline_s: float = 120) -> None:
+    """Let some more sagas end, so that what follows strikes in the middle of work."""
+    wanted = min(place.ended() + more, place.placed)
+    eventually(
+        lambda: place.ended() >= wanted, deadline_s, what=f"{wanted} sagas to have ended: {place.tails()}"
+    )
+
+
+@pytest.mark.timeout(600)
+def test_the_broker_is_stopped_blocked_and_wiped(
+    postgres: PostgresServer, private_rabbit: PrivateRabbit
+) -> None:
+    """Invariant 16: every queue and message may go. O1: starts stay until received. O4: a blocked broker pauses.
+
+    Seen to fail when starts are deleted at their confirm instead of kept until their receipt.
+    """
+    with town(postgres.url, private_rabbit.url, "outage", own_orders()) as place:
+        place.start_all()
+        place.place(SAGAS)
+        some_ended(place, 100)
+
+        private_rabbit.stop()
+        private_rabbit.start()
+        some_ended(place, 100)
+
+        private_rabbit.block()
+        blocked_at = place.ended()
+        private_rabbit.unblock()
+        some_ended(place, 100)
+        assert place.ended() > blocked_at
+
+        private_rabbit.wipe()
+        private_rabbit.start()
+        place.wait_until_ended(240)
+
+        assert_all_hold(place.verdicts())
+
+
+@pytest.mark.timeout(600)
+def test_postgresql_is_killed_and_a_participant_stays_down(
+    private_postgres: PrivatePostgres, rabbit: RabbitServer, prefix: str
+) -> None:
+    """E5: whoever meets a database that is away waits, and neither exits nor spins. M6: down undoes nothing.
+
+    A participant is down for longer than all its timeouts (2 s each, retried within the second).
+    """
+    with town(private_postgres.url(), rabbit.url, prefix, own_orders()) as place:
+        place.start_all()
+        place.place(SAGAS)
+        some_ended(place, 100)
+
+        private_postgres.kill()
+        private_postgres.start()
+        some_ended(place, 100)
+
+        place.end("payments", kill=True)
+        eventually(lambda: place.probes("payments.do") >= 2, 90, what="its open breaker to be probed twice")
+        assert place.given_up() == 0
+        place.start("payments")
+        place.wait_until_ended(240)
+
+        for name in ("coordinator", "inventory", "shipping", "relay"):
+            assert place.running(name), f"{name} exited: {place.tails()[name]}"
+        assert_all_hold(place.verdicts())
+
+
+@pytest.mark.timeout(600)
+def test_two_of_everything_work_on_the_same_sagas(
+    postgres: PostgresServer, rabbit: RabbitServer, prefix: str
+) -> None:
+    """E3, B1: no leader, no owner of a saga; one of each pair is killed in mid-run."""
+    pairs = ("coordinator-2", "inventory-2", "payments-2", "shipping-2", "relay-2")
+    with town(postgres.url, rabbit.url, prefix, own_orders()) as place:
+        place.start_all(*pairs)
+        place.place(300)
+        some_ended(place, 50)
+        for name in pairs:
+            place.end(name, kill=True)
+        place.wait_until_ended(240)
+
+        assert_all_hold(place.verdicts())
