@@ -207,7 +207,8 @@ def _sqlite(url: URL) -> Engine:
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
     """Turn the write-ahead log on. SQLite refuses, without waiting, all but one of those who do so at once."""
-    deadline = time.monotonic() + _SQLITE_BUSY_S
+    (patience_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    deadline = time.monotonic() + patience_ms / 1000
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
