@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from amends.outbox import wire
-from amends.outbox.errors import BrokerUnavailable
-from amends.outbox.message import Message, OutboxRow
+from amends.outbox.cargo import Cargo, Landed
+from amends.outbox.message import Message
 from amends.outbox.observer import Miss, OutboxObserver, Way
 from amends.outbox.ports import Fate, Outgoing, Publisher
 
@@ -24,36 +24,16 @@ _MISSES: Final[dict[Fate, Miss]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cargo:
-    """A message to publish, and the row it came from, if any. `taken_at` is when it was handed over, monotonic."""
-
-    message: Message
-    row: OutboxRow | None
-    taken_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """What the broker said of one message."""
-
-    cargo: Cargo
-    fate: Fate
-    reason: str
-
-
 @dataclass(slots=True)
 class _Aloft:
     cargo: Cargo
     since: float
-    overdue: bool = False
 
 
 class Flight:
     """A window of at most `window` unsettled messages. Owned by the publisher's thread.
 
-    A message that is not settled within `confirm_s` is overdue: its caller goes on without it. If it is settled
-    after all, `land` still tells.
+    A message that is not settled within `confirm_s` is overdue.
     """
 
     def __init__(
@@ -74,7 +54,6 @@ class Flight:
         self._receipts_to = receipts_to
         self._aloft: dict[int, _Aloft] = {}
         self._next_token = 1
-        self._overdue = 0
         self._warned = False
 
     @property
@@ -84,8 +63,8 @@ class Flight:
 
     @property
     def unsettled(self) -> int:
-        """How many messages are waited for; overdue ones no longer are."""
-        return len(self._aloft) - self._overdue
+        """How many messages are waited for."""
+        return len(self._aloft)
 
     def launch(self, cargos: Sequence[Cargo]) -> None:
         """Publish. Raises: BrokerUnavailable; then `abandon`, these cargos are part of it."""
@@ -95,7 +74,7 @@ class Flight:
             token = self._next_token
             self._next_token += 1
             self._aloft[token] = _Aloft(cargo, now)
-            outgoing.append(Outgoing(token, self._addressed(cargo)))
+            outgoing.append(Outgoing(token, self.addressed(cargo)))
         self._publisher.publish(outgoing)
         self._observer.published(self._way, len(outgoing))
 
@@ -107,51 +86,41 @@ class Flight:
             aloft = self._aloft.pop(settled.token, None)
             if aloft is None:
                 continue  # Of a flight that was abandoned.
-            self._overdue -= aloft.overdue
             landed.append(Landed(aloft.cargo, settled.fate, settled.reason))
             if settled.fate is Fate.CONFIRMED:
                 latencies.append(settled.confirm_s)
             else:
-                self._observer.unconfirmed(self._way, _MISSES[settled.fate], 1)
+                self.observe(landed[-1])
         if latencies:
             self._observer.confirmed(self._way, latencies)
         return landed
 
-    def overdue(self) -> list[Cargo]:
-        """The messages that became overdue since the last call."""
+    def observe(self, landed: Landed) -> None:
+        """Tell the observer of one message, settled here or elsewhere."""
+        if landed.fate is Fate.CONFIRMED:
+            self._observer.confirmed(self._way, ())
+        else:
+            self._observer.unconfirmed(self._way, _MISSES[landed.fate], 1)
+
+    def overdue(self) -> list[Message]:
+        """The messages that should have been settled by now."""
         limit = time.monotonic() - self._confirm_s
         late = []
         for aloft in self._aloft.values():
             if aloft.since > limit:
                 break  # They were launched in this order.
-            if not aloft.overdue:
-                aloft.overdue = True
-                self._overdue += 1
-                late.append(aloft.cargo)
-        if late:
-            self._observer.unconfirmed(self._way, "overdue", len(late))
+            late.append(aloft.cargo.message)
         return late
 
-    @property
-    def crowded(self) -> bool:
-        """Whether overdue messages take up so much of the window that a new connection is better."""
-        return self._overdue * 4 >= self._window
-
-    def give_up_connection(self, reason: str) -> BrokerUnavailable:
-        """Close the connection; the error to raise, so that what is on the wire is abandoned."""
-        self._publisher.close()
-        return BrokerUnavailable(reason)
-
-    def abandon(self) -> list[Cargo]:
+    def abandon(self, miss: Miss = "lost") -> list[Cargo]:
         """Forget everything on the wire; what was still waited for."""
-        lost = [aloft.cargo for aloft in self._aloft.values() if not aloft.overdue]
+        lost = [aloft.cargo for aloft in self._aloft.values()]
         self._aloft.clear()
-        self._overdue = 0
         if lost:
-            self._observer.unconfirmed(self._way, "lost", len(lost))
+            self._observer.unconfirmed(self._way, miss, len(lost))
         return lost
 
-    def _addressed(self, cargo: Cargo) -> Message:
+    def addressed(self, cargo: Cargo) -> Message:
         """The message, saying which row it comes from and who wants its receipt, where that matters (O1, O6)."""
         row, message = cargo.row, cargo.message
         if row is None or not (message.needs_receipt or message.key is not None):

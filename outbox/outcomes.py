@@ -25,31 +25,40 @@ class Outcomes:
         self._sent: list[int] = []
         self._parked: dict[str, list[int]] = {}
         self._handed_back: dict[HandBack, list[int]] = {}
+        self._known: set[int] = set()
         self._ordered = False
         self._not_before = 0.0
         self._since: float | None = None
-        self.count = 0
+
+    @property
+    def count(self) -> int:
+        """How many rows are to be written."""
+        return len(self._known)
 
     @property
     def since(self) -> float | None:
         """Since when there is something to write, or from when on it may be tried; None: there is nothing."""
         return None if self._since is None else max(self._since, self._not_before)
 
+    def has(self, row_id: int) -> bool:
+        """Whether what became of this row is known, and not written yet."""
+        return row_id in self._known
+
     def confirmed(self, row: OutboxRow) -> None:
         """The broker has it: it goes, or waits for its receipt (O1)."""
         (self._sent if row.message.needs_receipt else self._gone).append(row.id)
         self._ordered = self._ordered or row.message.key is not None
-        self._counted()
+        self._counted(row)
 
     def parked(self, row: OutboxRow, error: str) -> None:
         """It needs an operator."""
         self._parked.setdefault(error, []).append(row.id)
-        self._counted()
+        self._counted(row)
 
     def handed_back(self, row: OutboxRow, how: HandBack) -> None:
         """It is to be tried again."""
         self._handed_back.setdefault(how, []).append(row.id)
-        self._counted()
+        self._counted(row)
 
     def wait_until(self, moment: float) -> None:
         """Try no more before this moment of the monotonic clock."""
@@ -80,10 +89,11 @@ class Outcomes:
             self._observer.parked(sum(map(len, self._parked.values())))
         ordered = self._ordered
         self._gone, self._sent, self._parked, self._handed_back = [], [], {}, {}
-        self._ordered, self._since, self._not_before, self.count = False, None, 0.0, 0
+        self._ordered, self._since, self._not_before = False, None, 0.0
+        self._known.clear()
         return ordered
 
-    def _counted(self) -> None:
-        self.count += 1
+    def _counted(self, row: OutboxRow) -> None:
+        self._known.add(row.id)
         if self._since is None:
             self._since = time.monotonic()

@@ -138,6 +138,10 @@ class Topology:
 class Broker(Protocol):
     """Where publishers and consumers come from. Thread-safe. Opening one does no I/O."""
 
+    @property
+    def confirms_when_consumed(self) -> bool:
+        """Whether a confirm waits for the consumer's ack: then none may come for long, and nothing is wrong."""
+
     def declare(self, topology: Topology) -> None:
         """Add to what every publisher and consumer of this broker declares when it connects.
 

@@ -22,9 +22,9 @@ from sqlalchemy import Engine
 
 from amends.db.crashpoints import crash_point
 from amends.outbox.backoff import Backoff
-from amends.outbox.destinations import Destinations
+from amends.outbox.cargo import Cargo, Landed
+from amends.outbox.departures import Departures
 from amends.outbox.errors import BrokerUnavailable
-from amends.outbox.flight import Cargo, Flight, Landed
 from amends.outbox.holdings import Holdings
 from amends.outbox.late import LATE_S, LateConfirmHook, tell_late
 from amends.outbox.message import Message, OutboxRow
@@ -104,16 +104,14 @@ class Sender:
         self._queue: deque[Cargo] = deque()
         self._surplus: list[int] = []
         self._holdings = Holdings()
-        self._publisher = self._broker.publisher()
-        self._flight = Flight(
-            self._publisher,
+        self._departures = Departures(
+            self._broker,
             self._observer,
             "memory",
             window=limits.window,
             confirm_s=limits.confirm_s,
             receipts_to=self._receipts_to,
         )
-        self._destinations = Destinations()
         self._settling = Settling(self._database, self._store, self._holdings, self._scope, limits.idle_s)
         self._owner = Owner(
             self._database, self._store, self._label, held=self._holdings.all, beat_s=limits.beat_s
@@ -158,7 +156,7 @@ class Sender:
         """A child has none of its parent's threads, and must not use its name, rows or connections (O2)."""
         started = self._thread is not None
         # Kept for ever: closing the parent's connection here would end it for the parent as well.
-        self._inherited.append((self._publisher, self._flight))
+        self._inherited.append(self._departures)
         self._database.dispose(close=False)
         self._begin()
         self._restarts = started
@@ -220,7 +218,7 @@ class Sender:
 
     def _wake(self) -> None:
         self._nudge.set()
-        self._publisher.wake()
+        self._departures.wake()
 
     def _run(self) -> None:
         while not self._finished():
@@ -231,11 +229,13 @@ class Sender:
             except Exception as error:
                 # Whatever it is, the rows must not be held by a thread that is gone.
                 log.exception("sender_failed")
-                self._publisher.close()
+                self._departures.close()
                 self._broker_lost(error)
-        self._give_up_all(self._flight.abandon(), HandBack(0.0, "handed to the sweep: its process stopped"))
+        self._give_up_all(
+            self._departures.abandon(), HandBack(0.0, "handed to the sweep: its process stopped")
+        )
         self._settling.settle(confirmed_too=True)
-        self._publisher.close()
+        self._departures.close()
         self._owner.stop()
 
     def _finished(self) -> bool:
@@ -243,7 +243,7 @@ class Sender:
             return False
         if time.monotonic() >= self._stop_by or self._down_until is not None:
             return True
-        return not self._queue and not self._flight.unsettled
+        return not self._queue and not self._departures.unsettled
 
     def _turn(self) -> None:
         now = time.monotonic()
@@ -253,38 +253,33 @@ class Sender:
             return
         self._nudge.clear()
         if self._down_until is None:
-            self._launch(now)
-        landed = self._flight.land(self._patience_s(now))
+            self._launch()
+        landed = self._departures.land(self._patience_s(now))
         if self._down_until is not None:
             self._down_until = None
             self._reconnect.reset()
             log.info("broker_back")
         self._landed(landed)
-        self._check_overdue()
+        self._hold_back(self._departures.unanswered())
         if self._settling.due_s(time.monotonic()) == 0.0:
             self._settling.settle()
 
     def _patience_s(self, now: float) -> float:
         """How long to wait for confirms: not at all while there is more to send and room for it."""
-        if self._down_until is not None or (self._queue and self._flight.room):
+        if self._down_until is not None or (self._queue and self._departures.room):
             return 0.0
         due_s = self._settling.due_s(now)
         return _IDLE_S if due_s is None else min(_IDLE_S, due_s)
 
-    def _launch(self, now: float) -> None:
+    def _launch(self) -> None:
         with self._lock:
-            count = min(len(self._queue), self._flight.room, _LAUNCH_MAX)
+            count = min(len(self._queue), self._departures.room, _LAUNCH_MAX)
             cargos = [self._queue.popleft() for _ in range(count)]
         if not cargos:
             return
-        admitted = [cargo for cargo in cargos if self._destinations.admits(cargo.message, now)]
-        if len(admitted) < len(cargos):
-            going = set(map(id, admitted))
-            self._hold_back([cargo for cargo in cargos if id(cargo) not in going], now)
-        if admitted:
-            crash_point(f"{self._scope}.publish.before")
-            self._flight.launch(admitted)
-            crash_point(f"{self._scope}.publish.after")
+        crash_point(f"{self._scope}.publish.before")
+        self._hold_back(self._departures.launch(cargos))
+        crash_point(f"{self._scope}.publish.after")
 
     def _landed(self, landed: Sequence[Landed]) -> None:
         if not landed:
@@ -295,9 +290,8 @@ class Sender:
         for one in landed:
             row = one.cargo.row
             if one.fate is not Fate.CONFIRMED:
-                self._missed(one, now)
+                self._missed(one)
                 continue
-            self._destinations.answered(one.cargo.message)
             if row is None:
                 continue
             if row.message.needs_receipt:
@@ -312,46 +306,30 @@ class Sender:
         if late:
             tell_late(self._on_late_confirm, late)
 
-    def _missed(self, one: Landed, now: float) -> None:
-        message = one.cargo.message
-        if one.fate is Fate.RETURNED:
-            self._destinations.answered(message)
-            how = HandBack(1.0, f"returned: {one.reason}", counts=True, returned=True)
-        elif one.fate in (Fate.UNROUTABLE, Fate.TOO_LARGE):
-            # The sweep finds the culprit again, and parks it.
-            how = HandBack(0.0, f"{one.fate.value}: {one.reason}")
-        else:
-            self._destinations.failed([message], now)
-            how = HandBack(self._destinations.delay_s(message, now), f"{one.fate.value}: {one.reason}")
-        if one.cargo.row is not None:
-            self._settling.give_up([one.cargo.row.id], how)
-
-    def _check_overdue(self) -> None:
-        overdue = self._flight.overdue()
-        if not overdue:
+    def _missed(self, one: Landed) -> None:
+        if one.cargo.row is None:
             return
-        now = time.monotonic()
-        probes = all(self._destinations.suspects(cargo.message) for cargo in overdue)
-        self._destinations.failed([cargo.message for cargo in overdue], now)
-        self._hold_back(overdue, now)
-        if not probes or self._flight.crowded:
-            # The channel may be held up by one queue: the others get a new one, that queue one message at a time.
-            raise self._flight.give_up_connection(f"no confirm within {self._limits.confirm_s:g} s")
+        why = f"{one.fate.value}: {one.reason}"
+        if one.fate is Fate.RETURNED:
+            how = HandBack(1.0, why, counts=True, returned=True)
+        elif one.fate in (Fate.UNROUTABLE, Fate.TOO_LARGE):
+            how = HandBack(0.0, why)  # The sweep finds the culprit again, and parks it.
+        else:
+            how = HandBack(round(self._departures.wait_s(one.cargo), 1), why)
+        self._settling.give_up([one.cargo.row.id], how)
 
-    def _hold_back(self, cargos: Sequence[Cargo], now: float) -> None:
+    def _hold_back(self, cargos: Sequence[Cargo]) -> None:
         for cargo in cargos:
             if cargo.row is not None:
-                delay_s = round(self._destinations.delay_s(cargo.message, now), 1)
-                self._settling.give_up(
-                    [cargo.row.id], HandBack(delay_s, "unconfirmed: its queue does not confirm")
-                )
+                delay_s = round(self._departures.wait_s(cargo), 1)
+                why = "unconfirmed: its queue, or one beside it, does not confirm"
+                self._settling.give_up([cargo.row.id], HandBack(delay_s, why))
 
     def _broker_lost(self, error: Exception) -> None:
         if self._down_until is None:
             log.warning("broker_lost", extra={"error": str(error)})
         self._down_until = time.monotonic() + self._reconnect.next_s()
-        self._destinations.forget_probes()
-        self._give_up_all(self._flight.abandon(), HandBack(0.2, f"unconfirmed: {error}"))
+        self._give_up_all(self._departures.abandon(), HandBack(0.2, f"unconfirmed: {error}"))
         self._settling.settle()
 
     def _give_up_all(self, cargos: list[Cargo], how: HandBack) -> None:

@@ -18,10 +18,10 @@ from sqlalchemy import Engine
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
 from amends.outbox.backoff import Backoff, after
-from amends.outbox.destinations import Destinations
+from amends.outbox.cargo import Cargo, Landed
+from amends.outbox.departures import Departures
 from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.faults import DATABASE_FAULTS, told
-from amends.outbox.flight import Cargo, Flight, Landed
 from amends.outbox.late import LATE_S, LateConfirmHook, tell_late
 from amends.outbox.message import OutboxRow
 from amends.outbox.observer import OutboxObserver
@@ -83,16 +83,15 @@ class Sweep:
         self._observer = observer
         self._receipts_to = receipts_to
         self._on_late_confirm = on_late_confirm
-        self._publisher = broker.publisher()
-        self._flight = Flight(
-            self._publisher,
+        self._departures = Departures(
+            broker,
             observer,
             "sweep",
             window=limits.window,
             confirm_s=limits.confirm_s,
             receipts_to=receipts_to,
         )
-        self._destinations = Destinations()
+        self._in_hand: set[int] = set()
         self._outcomes = Outcomes(database, store, observer)
         self._stopping = threading.Event()
         self._reconnect = Backoff(limits.reconnect_first_s, limits.reconnect_longest_s)
@@ -110,12 +109,12 @@ class Sweep:
     @property
     def in_flight(self) -> int:
         """How many rows are on the wire."""
-        return self._flight.unsettled
+        return self._departures.unsettled
 
     def stop(self) -> None:
         """Let `run` end: it hands back what is not confirmed yet. From any thread."""
         self._stopping.set()
-        self._publisher.wake()
+        self._departures.wake()
 
     def run(self) -> None:
         """Sweep until `stop`. A broker or database that is away is waited for."""
@@ -130,7 +129,8 @@ class Sweep:
             except Exception:
                 # Whatever it is, the rows must not wait for a thread that is gone.
                 log.exception("sweep_failed")
-                self._broker_lost(self._flight.give_up_connection("the sweep failed; see its log"))
+                self._departures.close()
+                self._broker_lost(BrokerUnavailable("the sweep failed; see its log"))
         self._leave()
 
     def _turn(self) -> None:
@@ -140,8 +140,8 @@ class Sweep:
         now = time.monotonic()
         self._watch_owners(now)
         self._claim_and_launch(now)
-        self._landed(self._flight.land(self._patience_s()))
-        self._check_overdue()
+        self._landed(self._departures.land(self._patience_s()))
+        self._hold_back(self._departures.unanswered())
         self._write_if_due()
 
     def _wait_for_broker(self, moment: float) -> None:
@@ -149,7 +149,7 @@ class Sweep:
         self._stopping.wait(max(0.0, min(moment, self._due_at()) - time.monotonic()))
         self._write_if_due()
         if time.monotonic() >= moment and not self._stopping.is_set():
-            self._landed(self._flight.land(0.0))
+            self._landed(self._departures.land(0.0))
             self._broker_back()
 
     def _patience_s(self) -> float:
@@ -163,21 +163,21 @@ class Sweep:
         """Whether a claim is worth its while: with a backlog, half a batch fits."""
         limits = self._limits
         least = max(1, min(limits.batch_rows_max, limits.window) // 2) if self._more else 1
-        return self._flight.room >= least
+        return self._departures.room >= least
 
     def _due_at(self) -> float:
         """When what became of rows is to be written: once enough is gathered, or nothing more is awaited."""
         since = self._outcomes.since
         if since is None:
             return float("inf")
-        enough = self._outcomes.count >= self._limits.batch_rows_max or not self._flight.unsettled
+        enough = self._outcomes.count >= self._limits.batch_rows_max or not self._departures.unsettled
         return since if enough else since + _GATHER_S
 
     def _claim_and_launch(self, now: float) -> None:
         """Take what is due and publish it: when it is time to look, or when there was more than we took."""
         if not (self._more or now >= self._poll_at) or not self._has_room():
             return
-        room = min(self._limits.batch_rows_max, self._flight.room)
+        room = min(self._limits.batch_rows_max, self._departures.room)
         crash_point("relay.claim.before")
         # One transaction: a batch of rows is leased to this sweep, and read.
         with transaction(self._database) as connection:
@@ -186,17 +186,14 @@ class Sweep:
         self._database_back()
         now = time.monotonic()
         self._poll_at = now + self._limits.poll_s
-        going = []
-        for row in rows:
-            cargo = Cargo(row.message, row, now - row.age_s)
-            if self._destinations.admits(row.message, now):
-                going.append(cargo)
-            else:
-                self._hold_back(cargo, now)
-        if going:
-            crash_point("relay.publish.before")
-            self._flight.launch(going)
-            crash_point("relay.publish.after")
+        # What is still on the wire here has only had its lease renewed.
+        fresh = [row for row in rows if row.id not in self._in_hand and not self._outcomes.has(row.id)]
+        if not fresh:
+            return
+        self._in_hand.update(row.id for row in fresh)
+        crash_point("relay.publish.before")
+        self._hold_back(self._departures.launch([Cargo(row.message, row, now - row.age_s) for row in fresh]))
+        crash_point("relay.publish.after")
 
     def _landed(self, landed: Sequence[Landed]) -> None:
         if not landed:
@@ -204,12 +201,10 @@ class Sweep:
         now = time.monotonic()
         late = []
         for one in landed:
-            row = one.cargo.row
-            assert row is not None, "a sweep publishes nothing but rows"
+            row = self._row(one.cargo)
             if one.fate is not Fate.CONFIRMED:
-                self._missed(row, one, now)
+                self._missed(row, one)
                 continue
-            self._destinations.answered(row.message)
             self._outcomes.confirmed(row)
             if now - one.cargo.taken_at > LATE_S:
                 late.append((row, now - one.cargo.taken_at))
@@ -217,10 +212,15 @@ class Sweep:
         if late:
             tell_late(self._on_late_confirm, late)
 
-    def _missed(self, row: OutboxRow, one: Landed, now: float) -> None:
+    def _row(self, cargo: Cargo) -> OutboxRow:
+        """The cargo's row, which is about to get its outcome."""
+        assert cargo.row is not None, "a sweep publishes nothing but rows"
+        self._in_hand.discard(cargo.row.id)
+        return cargo.row
+
+    def _missed(self, row: OutboxRow, one: Landed) -> None:
         why = f"{one.fate.value}: {one.reason}"
         if one.fate is Fate.RETURNED:
-            self._destinations.answered(row.message)
             if row.returned_s is not None and row.returned_s >= self._limits.returned_max_s:
                 self._outcomes.parked(row, f"{why}; no route for {row.returned_s / 60:.0f} minutes")
             else:
@@ -229,30 +229,19 @@ class Sweep:
         elif one.fate in (Fate.UNROUTABLE, Fate.TOO_LARGE):
             self._outcomes.parked(row, why)
         else:
-            self._destinations.failed([row.message], now)
-            delay_s = self._destinations.delay_s(row.message, now)
-            self._outcomes.handed_back(row, HandBack(round(delay_s, 1), why))
+            self._outcomes.handed_back(row, HandBack(round(self._departures.wait_s(one.cargo), 1), why))
 
-    def _check_overdue(self) -> None:
-        overdue = self._flight.overdue()
-        if not overdue:
-            return
+    def _hold_back(self, cargos: Sequence[Cargo]) -> None:
+        """Their queues do not confirm: the rows back off by themselves, the longer the older they are (O4)."""
         now = time.monotonic()
-        probes = all(self._destinations.suspects(cargo.message) for cargo in overdue)
-        self._destinations.failed([cargo.message for cargo in overdue], now)
-        for cargo in overdue:
-            self._hold_back(cargo, now)
-        if not probes or self._flight.crowded:
-            # The channel may be held up by one queue: the others get a new one, that queue one message at a time.
-            raise self._flight.give_up_connection(f"no confirm within {self._limits.confirm_s:g} s")
-
-    def _hold_back(self, cargo: Cargo, now: float) -> None:
-        """Its queue does not confirm: the row backs off by itself, the longer the older it is (O4)."""
-        assert cargo.row is not None, "a sweep publishes nothing but rows"
-        pause_s = min(_HELD_BACK_LONGEST_S, (now - cargo.taken_at) / 4)
-        delay_s = max(self._destinations.delay_s(cargo.message, now), pause_s)
-        how = HandBack(float(round(delay_s)) or 0.5, "unconfirmed: its queue does not confirm")
-        self._outcomes.handed_back(cargo.row, how)
+        for cargo in cargos:
+            pause_s = min(_HELD_BACK_LONGEST_S, (now - cargo.taken_at) / 4)
+            delay_s = max(self._departures.wait_s(cargo), pause_s)
+            # In half seconds, so that many rows share a statement.
+            how = HandBack(
+                max(0.5, round(2 * delay_s) / 2), "unconfirmed: its queue, or one beside it, is mute"
+            )
+            self._outcomes.handed_back(self._row(cargo), how)
 
     def _write_if_due(self) -> None:
         if self._due_at() > time.monotonic():
@@ -282,10 +271,8 @@ class Sweep:
             log.warning("broker_lost", extra={"error": told(error)})
         self.broker_up, self.error = False, str(error)
         self._down_until = time.monotonic() + self._reconnect.next_s()
-        self._destinations.forget_probes()
-        for cargo in self._flight.abandon():
-            if cargo.row is not None:
-                self._outcomes.handed_back(cargo.row, HandBack(0.2, "unconfirmed: the broker was lost"))
+        for cargo in self._departures.abandon():
+            self._outcomes.handed_back(self._row(cargo), HandBack(0.2, "unconfirmed: the broker was lost"))
         try:
             self._outcomes.write()
         except DATABASE_FAULTS as fault:
@@ -317,12 +304,11 @@ class Sweep:
         self._database_backoff.reset()
 
     def _leave(self) -> None:
-        for cargo in self._flight.abandon():
-            if cargo.row is not None:
-                self._outcomes.handed_back(cargo.row, HandBack(0.0, "unconfirmed: its relay stopped"))
+        for cargo in self._departures.abandon():
+            self._outcomes.handed_back(self._row(cargo), HandBack(0.0, "unconfirmed: its relay stopped"))
         try:
             self._outcomes.write()
         except DATABASE_FAULTS as error:
             # The leases run out by themselves.
             log.warning("sweep_left_leases", extra={"error": told(error)})
-        self._publisher.close()
+        self._departures.close()

@@ -21,6 +21,8 @@ class AmqpBroker:
     `name` is what RabbitMQ shows for the connections.
     """
 
+    confirms_when_consumed = False
+
     def __init__(self, addresses: Sequence[Address], *, name: str, limits: Limits = LIMITS) -> None:
         self._addresses = addresses
         self._name = name

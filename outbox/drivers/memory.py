@@ -33,6 +33,9 @@ def memory_broker(name: str) -> MemoryBroker:
 class MemoryBroker:
     """Queues and exchanges in memory. `close` only forgets its name: who holds it may go on."""
 
+    # A message lives in this process alone until its consumer acks.
+    confirms_when_consumed = True
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.lock = threading.Lock()

@@ -16,6 +16,7 @@ from amends.outbox.storage import OwnerRules
 from tests.outbox.relaying import quick, relay_of, relaying
 from tests.outbox.rows import STORE, ago, beat, change, due_in_s, ids, message, one, rows, stored
 from tests.outbox.sending import all_that_arrived, arrived, nothing_arrives
+from tests.outbox.watching import WatchedBroker
 from tests.waiting import eventually
 
 
@@ -98,23 +99,10 @@ def test_no_transaction_is_open_while_the_broker_is_talked_to(
     event.listen(database, "begin", lambda connection: open_now.add(id(connection)))
     for end in ("commit", "rollback"):
         event.listen(database, end, lambda connection: open_now.discard(id(connection)))
-    relay = relay_of(database, broker, prefix, queue)
-    publisher = relay._sweep._publisher
-    publish, settled = publisher.publish, publisher.settled
-
-    def watched_publish(outgoing: object) -> None:
-        seen.append(len(open_now))
-        publish(outgoing)
-
-    def watched_settled(timeout_s: float) -> object:
-        seen.append(len(open_now))
-        return settled(timeout_s)
-
-    publisher.publish, publisher.settled = watched_publish, watched_settled
+    watched = WatchedBroker(broker, talks=lambda: seen.append(len(open_now)))
     stored(database, [message(n, queue) for n in range(100)])
-    relay.start()
-    arrived(broker, queue, 100)
-    relay.stop()
+    with relaying(database, watched, prefix, queue):
+        arrived(broker, queue, 100)
 
     assert len(seen) > 2
     assert set(seen) == {0}
@@ -246,19 +234,36 @@ def test_a_stopped_relay_hands_back_what_was_not_confirmed(
 ) -> None:
     """At once, not when the leases run out. Guard: Sweep._leave."""
     database = participant_database
-    relay = relay_of(database, broker, prefix, queue)
-    sweep = relay._sweep
-    stored(database, [message(n, queue) for n in range(10)])
-    land = sweep._flight.land
-    sweep._flight.land = lambda timeout_s: [] if sweep.in_flight else land(timeout_s)
-    relay.start()
-    eventually(lambda: relay.status().in_flight == 10, what="the rows to be on the wire")
-
-    relay.stop()
+    watched = WatchedBroker(broker)
+    with relaying(database, watched, prefix, queue) as relay:
+        eventually(lambda: relay.status().broker_up, what="the connection")
+        watched.deaf = True
+        stored(database, [message(n, queue) for n in range(10)])
+        eventually(lambda: relay.status().in_flight == 10, what="the rows to be on the wire")
 
     assert all(row.leased_until is None and row.owner is None for row in rows(database))
     with transaction(database) as connection:
         assert len(STORE.claim(connection, 100, lease_s=30)) == 10
+
+
+def test_a_lease_that_runs_out_under_way_is_renewed_and_nothing_is_published_twice(
+    participant_database: Engine, broker: Broker, prefix: str, queue: str
+) -> None:
+    """The confirm takes longer than the lease. Guard: `_in_hand` in Sweep._claim_and_launch."""
+    database = participant_database
+    watched = WatchedBroker(broker)
+    with relaying(database, watched, prefix, queue, limits=quick(lease_s=0.2)) as relay:
+        eventually(lambda: relay.status().broker_up, what="the connection")
+        watched.deaf = True
+        [row] = stored(database, [message(1, queue)])
+        first = eventually(lambda: one(database, row.id).leased_until, what="the lease")
+        eventually(lambda: one(database, row.id).leased_until > first, what="the lease to be renewed")
+        assert relay.status().in_flight == 1
+        watched.deaf = False
+        eventually(lambda: ids(database) == [], what="the row to go")
+
+    arrived(broker, queue, 1)
+    assert nothing_arrives(broker, queue)
 
 
 def test_the_status_tells_how_a_relay_is(participant_database: Engine, broker: Broker, prefix: str) -> None:
