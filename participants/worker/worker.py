@@ -130,6 +130,13 @@ class Worker:
         """
         if self.settings.processes == 1:
             return self._run_here(0)
+        try:
+            require_schema(self._engine, "participant")
+        except StoreUnavailable as error:
+            log.warning("database_away", extra={"error": str(error)})
+        finally:
+            # Nothing that is connected may be shared with the children.
+            self._engine.dispose()
         return Supervisor(self.settings.processes, self._run_child, grace_s=self.settings.grace_s).run()
 
     def _run_child(self, number: int) -> int:
