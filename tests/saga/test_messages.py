@@ -185,6 +185,15 @@ def test_m3_unspent_failures_do_not_lengthen_the_pause(order: Story):
         order.when(timer("charge"))
 
 
+def test_m3_an_unspent_failure_after_many_spent_ones_pauses_as_after_the_first(order: Story):
+    for _ in range(6):
+        order.given(charge=failed()).given(timer("charge"))
+
+    order.when(charge=failed(spent=False))
+
+    assert order.step("charge").due - order.now <= 1_000
+
+
 @pytest.mark.parametrize("spent", [True, False])
 def test_m3_retry_after_is_the_least_pause(order: Story, spent: bool):
     order.when(charge=failed(spent=spent, retry_after=45_000))
