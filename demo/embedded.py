@@ -30,7 +30,7 @@ PREFIX: Final = "demo"
 class EmbeddedStage:
     """Everything in this process."""
 
-    words = "embedded PostgreSQL and a broker in memory, all in this process"
+    words = "embedded PostgreSQL, broker in memory, one process"
 
     def __init__(self, databases: Databases, log: Kept) -> None:
         self.databases = databases

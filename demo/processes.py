@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from amends.db.engines import database_url
 from amends.db.guarded import Guarded
 from amends.db.private_postgres import free_port, tail
 from amends.demo.config import child_environment
@@ -25,7 +26,7 @@ from amends.demo.exposition import Samples, read_samples
 from amends.demo.shop.definition import Order
 from amends.demo.stage import PARTICIPANTS, Stage, topology
 from amends.outbox.broker import open_broker
-from amends.outbox.ports import dead_letter_queue
+from amends.outbox.ports import Topology, dead_letter_queue
 from amends.outbox.removal import remove
 
 DEFINITION: Final = "amends.demo.shop.definition:place_order"
@@ -37,7 +38,7 @@ ANSWER_S: Final = 10.0
 class ProcessStage:
     """The commands a service would run, with a queue prefix of this run's own."""
 
-    words = "real servers; the coordinator and each participant a process of its own"
+    words = "real servers, a process for each service"
 
     def __init__(self, databases: Databases, broker_url: str, directory: Path, running: ExitStack) -> None:
         self.databases = databases
@@ -127,16 +128,17 @@ class ProcessStage:
 
 @contextmanager
 def process_stage(
-    database_url: str, broker_url: str, orders: Sequence[Order], *, faults: bool
+    server_url: str, broker_url: str, orders: Sequence[Order], *, faults: bool
 ) -> Iterator[Stage]:
     """A stage on real servers for these orders; its databases and queues are gone at the end.
 
-    Raises: StoreUnavailable, BrokerUnavailable, DemoUnfinished, UnsupportedBroker.
+    Raises: StoreUnavailable, BrokerUnavailable, UnsupportedDatabase, UnsupportedBroker, DemoUnfinished.
     """
-    open_broker(broker_url)  # A URL that names no broker is told before anything is made.
+    database_url(server_url)
+    remove(broker_url, Topology())  # What cannot be used is told before anything is made.
     with (
         tempfile.TemporaryDirectory(prefix="amends-demo-") as directory,
-        made_databases(database_url, orders, faults=faults) as databases,
+        made_databases(server_url, orders, faults=faults) as databases,
         ExitStack() as running,
     ):
         stage = ProcessStage(databases, broker_url, Path(directory), running)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,9 +20,10 @@ from amends.demo.stage import PARTICIPANTS, Stage
 from amends.outbox.relay import Relay
 from amends.outbox.store import OutboxStore
 
-IN_FLIGHT_MAX: Final = 200  # orders under way at once, as in a busy shop; more would only wait in queues
-AT_ONCE: Final = 20  # orders that the front takes in one transaction
-LOOK_S: Final = 0.05
+FEW: Final = 20
+AHEAD_S: Final = 0.5
+MEASURED_S: Final = 2.0
+LOOK_S: Final = 0.1
 DRAIN_S: Final = 20.0
 SETTLE_S: Final = 0.2
 PATIENCE_S: Final = 120.0  # without any saga ending
@@ -87,13 +89,35 @@ def run(stage: Stage, orders: Sequence[Order], *, faults: bool, progress: Progre
     return Outcome(figures=measure(databases), verdicts=judge(case))
 
 
+class Pace:
+    """How many orders may be under way: what ends in half a second, and a few.
+
+    More would wait in queues until their commands time out, on a slow machine sooner than on a fast one.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def under_way_max(self, ended: int) -> int:
+        """The number for now, when so many have ended in all."""
+        now = time.monotonic()
+        self._seen.append((now, ended))
+        while self._seen[0][0] < now - MEASURED_S and len(self._seen) > 2:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        per_second = (ended - before) / max(now - since, LOOK_S)
+        return FEW + round(per_second * AHEAD_S)
+
+
 def place_all(stage: Stage, front: Front, orders: Sequence[Order], progress: Progress) -> None:
-    """Place the orders, some hundred under way at once, until every saga has ended or none does any more."""
+    """Place the orders at a pace that the stage keeps, until every saga has ended or none does any more."""
+    pace = Pace()
     placed = ended = 0
     last_end = time.monotonic()
     while ended < len(orders) and time.monotonic() - last_end < PATIENCE_S:
-        while placed < len(orders) and placed - ended < IN_FLIGHT_MAX:
-            some = orders[placed : placed + AT_ONCE]
+        room = pace.under_way_max(ended) - (placed - ended)
+        if room > 0 and placed < len(orders):
+            some = orders[placed : placed + room]
             front.place(some)
             placed += len(some)
         time.sleep(LOOK_S)

@@ -45,5 +45,6 @@ class Stage(Protocol):
 def topology(prefix: str) -> Topology:
     """Every queue and exchange of a run."""
     commands = {command_queue(prefix, name, undo=undo) for name in PARTICIPANTS for undo in (False, True)}
-    others = {coordinator_queue(prefix), receipts_queue(prefix, SERVICE), dead_letter_queue(prefix)}
-    return Topology(queues=frozenset(commands | others), exchanges=frozenset({events_exchange(prefix)}))
+    receipts = {receipts_queue(prefix, service) for service in (SERVICE, *PARTICIPANTS)}
+    others = {coordinator_queue(prefix), dead_letter_queue(prefix)}
+    return Topology(queues=frozenset(commands | receipts | others), exchanges=frozenset({events_exchange(prefix)}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amends.outbox.broker import MEMORY_SCHEME
+from amends.outbox.broker import MEMORY_SCHEME, open_broker
 from amends.outbox.ports import Topology
 
 
@@ -11,6 +11,7 @@ def remove(url: str, topology: Topology) -> dict[str, int]:
 
     What does not exist counts as empty. Raises: BrokerUnavailable; UnsupportedBroker.
     """
+    open_broker(url)  # It knows which URLs can be used.
     scheme, _, rest = url.partition("://")
     if scheme == MEMORY_SCHEME:
         from amends.outbox.drivers.memory import memory_broker

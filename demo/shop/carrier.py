@@ -6,6 +6,7 @@ This stand-in keeps the carrier's promises and none of its weight: a call with t
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from hashlib import sha256
 
@@ -13,7 +14,7 @@ from amends.demo.shop import sandbox
 
 
 class Carrier:
-    """Books parcels. Towns of the sandbox are in a storm, or hang, for their first calls."""
+    """Books parcels. Towns of the sandbox are in a storm, or silent, at their first calls."""
 
     def __init__(self) -> None:
         self._calls: Counter[str] = Counter()
@@ -35,5 +36,6 @@ class Carrier:
             if city == sandbox.STORM_TOWN and call <= sandbox.BUSY_ATTEMPTS:
                 raise ConnectionError("the carrier cannot be reached")
             if city == sandbox.SILENT_TOWN and call == 1:
-                sandbox.hang("the carrier")
+                time.sleep(sandbox.CALL_S)
+                raise TimeoutError(f"the carrier did not answer within {sandbox.CALL_S:g} s")
         return "CP" + sha256(key.encode()).hexdigest()[:14].upper()

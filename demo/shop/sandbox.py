@@ -29,10 +29,11 @@ ARCHIVE: Final = "ARC-"  # the archive's robot hangs at the first reservation an
 # Places.
 UNSERVED_POSTCODE: Final = "99999"  # no carrier goes there
 STORM_TOWN: Final = "Stormhaven"  # the carrier's line there fails twice per parcel
-SILENT_TOWN: Final = "Quietwater"  # the carrier hangs at the first call
+SILENT_TOWN: Final = "Quietwater"  # the carrier does not answer the first call
 TROUBLED_TOWNS: Final = (STORM_TOWN, SILENT_TOWN)
 
 HANG_S: Final = 2.4  # longer than the definition's timeout: the coordinator has given the attempt up
+CALL_S: Final = 1.0  # how long a call to the outside is waited for: shorter than the definition's timeout
 BUSY_ATTEMPTS: Final = 2
 
 

@@ -1,0 +1,242 @@
+"""`amends demo` as a person calls it: whole runs, embedded and on real servers, and what it says of wrong calls."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from sqlalchemy import text
+
+from amends.db.engines import open_engine
+from amends.demo.checks import CHECKS
+from amends.demo.generate import orders
+from tests.servers.postgres import PostgresServer
+from tests.servers.rabbit import RabbitServer
+from tests.waiting import eventually
+
+DEMO = (sys.executable, "-m", "amends.db.cli", "demo")
+RUN_S = 110
+INVARIANTS = {str(number): True for number, *_ in CHECKS}
+
+
+def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*DEMO, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_S,
+    )
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory for temporary files of the demo's own, to see what it leaves there."""
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    monkeypatch.setenv("TMPDIR", str(directory))
+    return directory
+
+
+@pytest.fixture
+def server_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database beside which the demo makes its own; they are gone at the end."""
+    url = postgres.create_database()
+    yield url
+    assert databases_of_demos(url) == []
+    postgres.drop_database(url)
+
+
+def databases_of_demos(url: str) -> list[str]:
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        names = list(
+            connection.execute(
+                text("SELECT datname FROM pg_database WHERE datname LIKE 'amends_demo_%'")
+            ).scalars()
+        )
+    engine.dispose()
+    return names
+
+
+def test_an_embedded_run_ends_with_every_invariant_and_one_object(temporary: Path) -> None:
+    ended = demo("--sagas", "120", "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert set(told) == {
+        "sagas", "completed", "compensated", "stuck", "seconds", "sagas_per_second", "invariants",
+    }  # fmt: skip
+    assert told["sagas"] == 120
+    assert told["completed"] + told["compensated"] == 120
+    assert told["compensated"] > 10
+    assert told["stuck"] == 0
+    assert told["seconds"] > 0
+    assert told["sagas_per_second"] > 0
+    assert told["invariants"] == INVARIANTS
+    assert "One amended order" in ended.stderr
+    assert list(temporary.iterdir()) == []
+
+
+def test_without_faults_every_order_is_completed() -> None:
+    ended = demo("--sagas", "60", "--faults", "none", "--json")
+
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, told["completed"], told["compensated"]) == (0, 60, 0)
+
+
+def test_a_run_for_people_shows_figures_a_timeline_and_the_invariants() -> None:
+    ended = demo("--sagas", "40")
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for words in (
+        "40 orders",
+        "p99, order to end",
+        "One amended order",
+        "compensated",
+        "money and stock balance",
+    ):
+        assert words in ended.stdout
+
+
+def test_a_run_on_real_servers_holds_too_and_leaves_nothing_there(
+    server_url: str, rabbit: RabbitServer, temporary: Path
+) -> None:
+    ended = demo("--sagas", "100", "--database", server_url, "--broker", rabbit.url, "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    assert (told["sagas"], told["stuck"], told["invariants"]) == (100, 0, INVARIANTS)
+    assert told["compensated"] > 10
+    assert databases_of_demos(server_url) == []
+    assert rabbit.queues("amends-demo-") == []
+    assert rabbit.exchanges("amends-demo-") == []
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing_behind(temporary: Path, number: signal.Signals) -> None:
+    running = subprocess.Popen(
+        [*DEMO, "--sagas", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    process = psutil.Process(running.pid)
+    eventually(
+        lambda: any("postgres" in child.name() for child in process.children(recursive=True)),
+        30,
+        "PostgreSQL",
+    )
+    children = process.children(recursive=True)
+
+    running.send_signal(number)
+    output, _ = running.communicate(timeout=RUN_S)
+
+    assert running.returncode == 128 + number, output
+    eventually(lambda: not any(child.is_running() for child in children), 20, "every process to end")
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_interrupted_run_on_real_servers_leaves_nothing_there(
+    server_url: str, rabbit: RabbitServer, temporary: Path
+) -> None:
+    running = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "amends.db.cli",
+            "demo",
+            "--database",
+            server_url,
+            "--broker",
+            rabbit.url,
+            "--sagas",
+            "100000",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    process = psutil.Process(running.pid)
+    eventually(lambda: len(rabbit.queues("amends-demo-")) > 5, 60, "the run's queues")
+    children = process.children(recursive=True)
+
+    os.kill(running.pid, signal.SIGINT)
+    output, _ = running.communicate(timeout=RUN_S)
+
+    assert running.returncode == 128 + signal.SIGINT, output
+    assert not any(child.is_running() for child in children)
+    assert rabbit.queues("amends-demo-") == []
+    assert databases_of_demos(server_url) == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_orders_of_ones_own_are_run(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes(b"\n".join(msgspec.json.encode(order) for order in orders(12)))
+
+    ended = demo("--orders", str(file), "--json")
+
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["sagas"] == 12
+
+
+def test_wrong_orders_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text('{"number": "A", "customer": 3}\n')
+
+    ended = demo("--orders", str(file))
+
+    assert ended.returncode == 2
+    assert f"{file}, line 1: customer: Expected `object`, got `int`" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--database", "postgresql+psycopg://nobody@127.0.0.1:1/x"), "--database and --broker go together"),
+        (("--broker", "pyamqp://127.0.0.1:1//"), "--database and --broker go together"),
+        (("--sagas", "0"), "Invalid value for '--sagas'"),
+        (("--faults", "some"), "Invalid value for '--faults'"),
+        (("--orders", "/nowhere/orders.jsonl"), "does not exist"),
+    ],
+)
+def test_a_wrong_call_is_answered_with_what_is_wrong(arguments: tuple[str, ...], said: str) -> None:
+    ended = demo(*arguments)
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("database", "broker", "said"),
+    [
+        ("mysql://h/d", "pyamqp://127.0.0.1:1//", "amends does not speak to 'mysql'"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/x", "redis://h", "no driver for a broker URL"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/x", "pyamqp://127.0.0.1:1//", "no broker at 127.0.0.1:1"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/x", "THE BROKER", "127.0.0.1:1/x is away"),
+    ],
+)
+def test_servers_that_cannot_be_used_are_named(
+    rabbit: RabbitServer, database: str, broker: str, said: str
+) -> None:
+    ended = demo("--database", database, "--broker", rabbit.url if broker == "THE BROKER" else broker)
+
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_broker_that_is_away_is_named_and_the_databases_are_dropped(server_url: str) -> None:
+    ended = demo("--database", server_url, "--broker", "pyamqp://127.0.0.1:1//")
+
+    assert ended.returncode == 1
+    assert "no broker at 127.0.0.1:1" in ended.stderr
+    assert databases_of_demos(server_url) == []
