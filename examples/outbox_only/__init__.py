@@ -1,0 +1,1 @@
+"""The outbox without a saga: a table and an event that cannot contradict each other."""
