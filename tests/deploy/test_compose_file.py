@@ -59,6 +59,14 @@ def test_what_runs_for_long_comes_back_by_itself_and_tells_its_health(name):
         assert "healthcheck" not in service, "a coordinator's health check is the image's"
 
 
+@pytest.mark.parametrize("name", ["inventory", "payments", "shipping", "front-relay"])
+def test_the_health_of_a_worker_is_asked_where_it_shows_its_metrics(name):
+    service = SERVICES[name]
+    asked = re.findall(r"http://127\.0\.0\.1:(\d+)/", " ".join(service.raw["healthcheck"]["test"]))
+
+    assert asked == [service.environment["AMENDS_METRICS_PORT"]]
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_a_service_waits_for_what_it_needs_in_the_way_that_fits_it(name):
     for other, condition in SERVICES[name].depends_on.items():
