@@ -73,7 +73,6 @@ class Worker:
             database if isinstance(database, Engine) else _open(database, settings, participant.name)
         )
         _require_usable(self._engine)
-        self._own_broker = isinstance(broker, str)
         self._broker = (
             open_broker(broker, name=f"amends {participant.name}") if isinstance(broker, str) else broker
         )
@@ -103,6 +102,9 @@ class Worker:
             require_schema(self._engine, "participant")
         except StoreUnavailable as error:
             parts.gate.shut(error)
+        except Exception:
+            self._release()
+            raise
         parts.start()
         self._parts = parts
         log.info("worker_started", extra={"participant": self.participant.name, "prefix": self.prefix})
@@ -110,16 +112,13 @@ class Worker:
     def stop(self, grace_s: float | None = None) -> bool:
         """Finish the commands under way, for at most `grace_s` (by default the settings'), hand back the rest.
 
-        Gives whether every one of them finished. Closes the engine and broker that were given as URLs.
+        Gives whether every one of them finished. Closes the engine if it was given as a URL.
         """
         parts, self._parts = self._parts, None
         if parts is None:
             return True
         finished = parts.stop(self.settings.grace_s if grace_s is None else grace_s)
-        if self._own_broker:
-            self._broker.close()
-        if self._own_engine:
-            self._engine.dispose()
+        self._release()
         log.info("worker_stopped", extra={"participant": self.participant.name, "finished": finished})
         return finished
 
@@ -176,6 +175,11 @@ class Worker:
         return OutboxGauges(
             parts.outbox_stats, broker_up=lambda: parts.broker_up, database_up=lambda: parts.gate.is_open
         )
+
+    def _release(self) -> None:
+        """Close the engine that was given as a URL; a start after that connects anew."""
+        if self._own_engine:
+            self._engine.dispose()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stop_asked.set()

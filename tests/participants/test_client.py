@@ -1,0 +1,150 @@
+"""Starting sagas in the caller's own transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from sqlalchemy import Engine, delete, select
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.orm import Session
+
+from amends.coordinator import Saga, arg, chain, step
+from amends.db.engines import transaction
+from amends.db.tables.participant import outbox
+from amends.outbox import wire
+from amends.outbox.errors import MessageTooLarge
+from amends.participants import Client, InvalidInput
+
+
+class Order(msgspec.Struct, frozen=True):
+    card: str
+    total: int
+
+
+place_order = Saga(
+    "place-order",
+    chain(step("charge", to="payments", undo="refund", args={"card": arg.card, "amount": arg.total})),
+    version=3,
+    input=Order,
+)
+client = Client(service="shop", prefix="p")
+
+
+@pytest.fixture
+def emptied(database: Engine) -> Engine:
+    """The database, its outbox empty."""
+    with transaction(database) as connection:
+        connection.execute(delete(outbox))
+    return database
+
+
+def stored(engine: Engine) -> list[Any]:
+    """The outbox's rows."""
+    with engine.connect() as connection:
+        return list(connection.execute(select(outbox).order_by(outbox.c.id)))
+
+
+def start_in(row: Any) -> wire.Start:
+    """What a row's message says."""
+    body = wire.decode(row.type, row.body)
+    assert isinstance(body, wire.Start)
+    return body
+
+
+def test_a_start_is_a_row_of_the_callers_transaction_that_waits_for_its_receipt(emptied: Engine) -> None:
+    with Session(emptied) as session, session.begin():
+        saga = client.start(session, place_order, Order("visa", 7), key="order-1", labels={"shop": "north"})
+
+    (row,) = stored(emptied)
+    start = start_in(row)
+    assert (row.routing_key, row.correlation_id, row.needs_receipt) == ("p.coordinator", saga, True)
+    assert (start.saga, start.name, start.version, start.key) == (saga, "place-order", 3, "order-1")
+    assert (bytes(start.input), start.labels) == (b'{"card":"visa","total":7}', {"shop": "north"})
+
+
+def test_what_is_rolled_back_starts_nothing(emptied: Engine) -> None:
+    with Session(emptied) as session:
+        client.start(session, place_order, Order("visa", 7))
+        session.rollback()
+    with Session(emptied) as session, session.begin():
+        undone = session.begin_nested()
+        client.start(session, place_order, Order("visa", 7))
+        undone.rollback()
+
+    assert stored(emptied) == []
+
+
+def test_the_same_key_is_the_same_saga_and_no_key_is_another_each_time(emptied: Engine) -> None:
+    with transaction(emptied) as connection:
+        keyed = {client.start(connection, place_order, Order("visa", 7), key="order-1") for _ in range(2)}
+        other = client.start(connection, "other-saga", {}, key="order-1")
+        unkeyed = {client.start(connection, place_order, Order("visa", 7)) for _ in range(2)}
+
+    assert keyed == {wire.saga_id_of("place-order", "order-1")}
+    assert len({*keyed, other, *unkeyed}) == 4
+    assert all(str(UUID(saga)) == saga for saga in unkeyed)
+
+
+@pytest.mark.parametrize(
+    ("saga", "value", "how", "says"),
+    [
+        (place_order, {"card": "visa"}, {}, "input.total: missing"),
+        (place_order, {"card": "visa", "total": "much"}, {}, "input.total: expected"),
+        (place_order, object(), {}, "cannot be written as JSON"),
+        (place_order, Order("visa", 7), {"key": ""}, "a key has"),
+        (place_order, Order("visa", 7), {"key": "x" * 256}, "a key has"),
+        (place_order, Order("visa", 7), {"key": "a\nb"}, "a key has"),
+        (place_order, Order("visa", 7), {"labels": {f"l{n}": "" for n in range(21)}}, "21 labels"),
+        (place_order, Order("visa", 7), {"labels": {"shop": 7}}, "label 'shop'"),
+        (place_order, Order("visa", 7), {"labels": {"": "x"}}, "label ''"),
+        ("", {}, {}, "a saga's name"),
+        ("x" * 121, {}, {}, "a saga's name"),
+    ],
+)
+def test_a_wrong_start_is_told_before_anything_is_stored(
+    emptied: Engine, saga: Any, value: object, how: dict[str, Any], says: str
+) -> None:
+    with transaction(emptied) as connection, pytest.raises(InvalidInput, match=says):
+        client.start(connection, saga, value, **how)
+
+    assert stored(emptied) == []
+
+
+def test_an_input_too_large_for_a_message_is_told_before_anything_is_stored(emptied: Engine) -> None:
+    with transaction(emptied) as connection, pytest.raises(MessageTooLarge):
+        client.start(connection, "place-order", "x" * 1_100_000)
+
+    assert stored(emptied) == []
+
+
+def test_a_saga_given_by_name_takes_any_input_and_its_active_version(emptied: Engine) -> None:
+    with transaction(emptied) as connection:
+        client.start(connection, "place-order", {"any": ["thing"]})
+
+    start = start_in(stored(emptied)[0])
+    assert (start.version, bytes(start.input)) == (None, b'{"any":["thing"]}')
+
+
+def test_it_starts_on_a_plain_driver_connection_too(module_sqlite: Engine) -> None:
+    with sqlite3.connect(str(module_sqlite.url.database)) as connection:
+        saga = client.start(connection, place_order, Order("visa", 7))
+
+    assert saga in {row.correlation_id for row in stored(module_sqlite)}
+
+
+def test_it_starts_in_an_async_transaction(module_postgresql: Engine) -> None:
+    async def start() -> str:
+        engine = create_async_engine(module_postgresql.url)
+        async with engine.begin() as connection:
+            saga = await client.astart(connection, place_order, Order("visa", 7))
+        await engine.dispose()
+        return saga
+
+    saga = asyncio.run(start())
+
+    assert saga in {row.correlation_id for row in stored(module_postgresql)}
