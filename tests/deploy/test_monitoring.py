@@ -270,6 +270,8 @@ def test_grafana_looks_for_dashboards_where_compose_mounts_them():
     grafana = compose.services()["grafana"]
     mounted = {mount.split(":")[1]: mount.split(":")[0] for mount in grafana.raw["volumes"]}
 
+    for kind in ("datasources", "dashboards"):
+        assert compose.ROOT / mounted[f"/etc/grafana/provisioning/{kind}"] == folder / kind
     path = provider["options"]["path"]
     assert compose.ROOT / mounted[path] == DASHBOARD.parent
     home = grafana.environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
