@@ -99,7 +99,7 @@ def _run(settings: CoordinatorSettings, database: Engine, doors: Engine, stop: t
     try:
         server.start()
         log.info("coordinator_ready", extra={"prefix": settings.prefix, "url": server.url})
-        _watch(engine, server, stop)
+        watch(engine, server, stop)
     finally:
         log.info("coordinator_stopping")
         # The door first: what it was asked is still decided and answered.
@@ -109,8 +109,12 @@ def _run(settings: CoordinatorSettings, database: Engine, doors: Engine, stop: t
         log.info("coordinator_stopped")
 
 
-def _watch(engine: Coordinator, server: HttpServer, stop: threading.Event) -> None:
-    """Wait for `stop`. A part that died cannot be mended from within: whoever started this process starts it anew."""
+def watch(engine: Coordinator, server: HttpServer, stop: threading.Event) -> None:
+    """Wait for `stop`.
+
+    Raises: ClickException for a part that died, which cannot be mended from within: whoever started this process
+    starts it anew.
+    """
     while not stop.wait(LOOK_S):
         if not engine.status().running:
             raise click.ClickException("a thread of the coordinator died; its log tells why")

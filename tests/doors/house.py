@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import httpx
@@ -95,14 +96,16 @@ class House:
         )
         self.server = HttpServer(self.app, host="127.0.0.1", port=0)
         self.server.start()
-        self._clients: list[httpx.Client] = []
+        self._lock = Lock()
+        self._clients: dict[str | None, httpx.Client] = {}
 
     def http(self, role: str | None = None) -> httpx.Client:
         """A client with the token of this role."""
-        headers = {"Authorization": f"Bearer {SECRETS[role]}"} if role else {}
-        client = httpx.Client(base_url=self.server.url, headers=headers, timeout=30)
-        self._clients.append(client)
-        return client
+        with self._lock:
+            if role not in self._clients:
+                headers = {"Authorization": f"Bearer {SECRETS[role]}"} if role else {}
+                self._clients[role] = httpx.Client(base_url=self.server.url, headers=headers, timeout=30)
+            return self._clients[role]
 
     def start_saga(self, **fields: Any) -> str:
         """Start the order saga; its id."""
@@ -127,7 +130,7 @@ class House:
 
     def close(self) -> None:
         """Close the door."""
-        for client in self._clients:
+        for client in self._clients.values():
             client.close()
         self.server.stop()
         self.doors.dispose()

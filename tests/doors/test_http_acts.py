@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from uuid import uuid4
 
 import pytest
 
+from amends.coordinator.engine.intake import ActItem, DeadLetterItem, Intake
+from amends.coordinator.saga.events import Compensate
 from amends.outbox import wire
 from tests.doors.house import INPUT, TOKENS, House, order, problem
 from tests.engine.scripted import reply
@@ -205,3 +208,14 @@ def test_a_retry_may_set_a_new_deadline(house: House) -> None:
 
     assert answer.status_code == 200
     assert house.http().get(f"/sagas/{saga_id}").json()["deadline_at"] > before
+
+
+def test_doors_are_taken_out_of_turn_while_the_database_is_away() -> None:
+    """What the decider tells doors that came while it was finding out. Messages stay, to be decided later."""
+    intake = Intake()
+    message = DeadLetterItem(saga_id="", queue="x", reason="y")
+    waiting = ActItem(saga_id="a", act=Compensate(actor="ann", reason="z"), answer=Future())
+    intake.put([message, waiting])
+
+    assert intake.take_doors() == [waiting]
+    assert intake.take_all() == [message]

@@ -32,6 +32,8 @@ def private_house(private_postgres: PrivatePostgres) -> Iterator[House]:
 
 
 def test_a_process_lives_and_is_ready(house: House) -> None:
+    eventually(lambda: house.world.coordinator.status().broker_up, what="the broker to be connected")
+
     lives, ready = house.http().get("/healthz"), house.http().get("/readyz")
 
     assert (lives.status_code, lives.json()["status"]) == (200, "ok")

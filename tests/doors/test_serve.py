@@ -9,17 +9,20 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 from sqlalchemy import Engine
 
 from amends.coordinator import Saga, chain, step
 from amends.coordinator.catalog import Catalog
-from tests.doors.house import Run
+from amends.coordinator.cli.serve import watch
+from tests.doors.house import House, Run
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
 
@@ -226,3 +229,15 @@ def test_a_version_that_changed_stops_the_start(
 
     assert said.status == 1
     assert "raise `version=`" in said.err
+
+
+def test_a_part_that_died_ends_the_process(house: House) -> None:
+    house.world.coordinator.stop()
+    with pytest.raises(click.ClickException, match="a thread of the coordinator died"):
+        watch(house.world.coordinator, house.server, threading.Event())
+
+
+def test_a_door_that_died_ends_the_process(house: House) -> None:
+    house.server.stop()
+    with pytest.raises(click.ClickException, match="the HTTP server died"):
+        watch(house.world.coordinator, house.server, threading.Event())
