@@ -24,7 +24,7 @@ from amends.participants.door import Door
 from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga, WaitTimeout
 from amends.participants.payloads import encode
 from amends.participants.sagas import SagaView, input_hash
-from amends.participants.starts import SagaOrName, make_start
+from amends.participants.starts import SagaOrName, make_start, trace_headers
 
 if TYPE_CHECKING:
     from amends.outbox.putting import AsyncPutter, Putter
@@ -63,11 +63,14 @@ class Client:
         *,
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Start a saga if, and only if, the transaction open on `session` commits; gives its id at once.
 
         The same `key` of the same saga is the same saga. With other input the first one stays as it is; `wait` with
         that input tells. A saga given by name starts in its active version and its input is checked later.
+        `traceparent` is the W3C trace context that the saga's commands will carry; in a handler it is the command's own
+        unless another is given.
 
         Raises: InvalidInput before anything is stored; MessageTooLarge, UnsupportedSession, OutboxNotInstalled as
         `amends.outbox.put` does.
@@ -75,7 +78,7 @@ class Client:
         from amends.outbox import put
 
         start = make_start(saga, input, key, labels)
-        put(session, self._message(start))
+        put(session, self._message(start, trace_headers(traceparent)))
         return start.saga
 
     async def astart(
@@ -86,12 +89,13 @@ class Client:
         *,
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """As `start`, on an AsyncSession, an AsyncConnection or an async psycopg connection."""
         from amends.outbox import aput
 
         start = make_start(saga, input, key, labels)
-        await aput(session, self._message(start))
+        await aput(session, self._message(start, trace_headers(traceparent)))
         return start.saga
 
     def start_http(
@@ -101,6 +105,7 @@ class Client:
         *,
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Start a saga over HTTP; gives its id once the coordinator has it.
 
@@ -117,7 +122,13 @@ class Client:
         if start.version is not None:
             body["version"] = start.version
         try:
-            answer = self._http.ask("POST", "/sagas", msgspec.json.encode(body), repeatable=key is not None)
+            answer = self._http.ask(
+                "POST",
+                "/sagas",
+                msgspec.json.encode(body),
+                headers=trace_headers(traceparent),
+                repeatable=key is not None,
+            )
         except StartConflict as conflict:
             raise StartConflict(start.saga, str(conflict)) from None
         return msgspec.json.decode(answer, type=_Started).id
@@ -156,12 +167,13 @@ class Client:
         answer = self._http.ask("GET", f"/sagas/{saga_id}?wait={wait_s:.3f}", longer_s=wait_s)
         return msgspec.json.decode(answer, type=SagaView)
 
-    def _message(self, start: wire.Start) -> Message:
+    def _message(self, start: wire.Start, headers: Mapping[str, str]) -> Message:
         return Message(
             routing_key=coordinator_queue(self.prefix),
             type=wire.START,
             body=wire.encode(start),
             correlation_id=start.saga,
+            headers=headers,
             needs_receipt=True,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Final
 from urllib.error import HTTPError, URLError
@@ -62,6 +63,7 @@ class Door:
         path: str,
         body: bytes | None = None,
         *,
+        headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
         longer_s: float = 0.0,
     ) -> bytes:
@@ -71,6 +73,9 @@ class Door:
 
         Raises: StartConflict, UnknownSaga, CoordinatorRefused; CoordinatorUnavailable once that lasts too long.
         """
+        request = Request(
+            self._url + path, data=body, headers={**self._headers, **(headers or {})}, method=method
+        )
 
         def again(error: BaseException) -> bool:
             return isinstance(error, _Untouched) or (repeatable and isinstance(error, CoordinatorUnavailable))
@@ -82,11 +87,10 @@ class Door:
             reraise=True,
         ):
             with attempt:
-                return self._ask_once(method, path, body, self._timeout_s + longer_s)
+                return self._ask_once(request, self._timeout_s + longer_s)
         raise AssertionError("tenacity gives at least one attempt")
 
-    def _ask_once(self, method: str, path: str, body: bytes | None, timeout_s: float) -> bytes:
-        request = Request(self._url + path, data=body, headers=self._headers, method=method)
+    def _ask_once(self, request: Request, timeout_s: float) -> bytes:
         try:
             with urlopen(request, timeout=timeout_s) as answer:
                 content: bytes = answer.read(_ANSWER_BYTES_MAX)

@@ -22,13 +22,18 @@ FIELDS: Final = ("saga", "path", "op", "attempt", "trace")
 
 @dataclass(frozen=True, slots=True)
 class CommandScope:
-    """The command that is being obeyed. `trace` is the trace id of its W3C `traceparent`."""
+    """The command that is being obeyed. `traceparent` is the W3C trace context it came with, or nothing."""
 
     saga: str
     path: str
     op: str
     attempt: int
-    trace: str
+    traceparent: str = ""
+
+    @property
+    def trace(self) -> str:
+        """The trace id of the trace context; empty if there is none."""
+        return trace_id(self.traceparent)
 
 
 _scope: ContextVar[CommandScope | None] = ContextVar("amends_command_scope", default=None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -12,9 +13,11 @@ import msgspec
 
 from amends.outbox import wire
 from amends.participants.errors import InvalidInput, InvalidPayload
+from amends.participants.logging import current_scope
 from amends.participants.payloads import PayloadReader, encode
 
 _LABEL_CHARS_MAX: Final = 255
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
 
 
 class DeclaredSaga(Protocol):
@@ -55,6 +58,16 @@ def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[st
         labels=_checked_labels(name, labels or {}),
         sent_at=time.time_ns() // 1_000_000,
     )
+
+
+def trace_headers(traceparent: str | None) -> dict[str, str]:
+    """The header that carries a trace on: the given one, or in a handler its command's. Raises: InvalidInput."""
+    if traceparent is None:
+        scope = current_scope()
+        traceparent = scope.traceparent if scope is not None else ""
+    elif not _TRACEPARENT.fullmatch(traceparent):
+        raise InvalidInput("a traceparent is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>")
+    return {wire.HEADER_TRACEPARENT: traceparent} if traceparent else {}
 
 
 def _checked_input(name: str, value: Any, input_type: Any) -> bytes:

@@ -24,7 +24,7 @@ from amends.participants.barrier.barrier import Barrier, Runner
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.errors import Refused
-from amends.participants.logging import CommandScope, command_scope, trace_id
+from amends.participants.logging import CommandScope, command_scope
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Handler, Participant
 from amends.participants.worker.calling import Caller
@@ -78,9 +78,7 @@ class Execution:
             self._bury(delivery, str(error))
             return
         command = inbound.command
-        scope = CommandScope(
-            command.saga, command.path, command.op, command.attempt, trace_id(inbound.traceparent)
-        )
+        scope = CommandScope(command.saga, command.path, command.op, command.attempt, inbound.traceparent)
         with command_scope(scope):
             if delivery.delivery_count > DELIVERIES_MAX:
                 self._give_up(inbound)

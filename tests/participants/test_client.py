@@ -19,6 +19,7 @@ from amends.db.tables.participant import outbox
 from amends.outbox import wire
 from amends.outbox.errors import MessageTooLarge
 from amends.participants import Client, InvalidInput
+from amends.participants.logging import CommandScope, command_scope
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -148,3 +149,22 @@ def test_it_starts_in_an_async_transaction(module_postgresql: Engine) -> None:
     saga = asyncio.run(start())
 
     assert saga in {row.correlation_id for row in stored(module_postgresql)}
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_a_start_carries_the_trace_it_belongs_to(emptied: Engine) -> None:
+    other = TRACE.replace("4bf9", "aaaa")
+
+    with transaction(emptied) as connection:
+        client.start(connection, "place-order", {}, traceparent=TRACE)
+        client.start(connection, "place-order", {})
+        with command_scope(CommandScope("saga", "path", "do", 1, TRACE)):
+            client.start(connection, "place-order", {})
+            client.start(connection, "place-order", {}, traceparent=other)
+        with pytest.raises(InvalidInput, match="traceparent"):
+            client.start(connection, "place-order", {}, traceparent="garbage")
+
+    traces = [msgspec.json.decode(row.headers).get("traceparent") for row in stored(emptied)]
+    assert traces == [TRACE, None, TRACE, other]

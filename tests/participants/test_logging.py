@@ -15,7 +15,7 @@ from amends.participants.logging import FIELDS, CommandScope, command_scope, fie
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import command
 
-SCOPE = CommandScope("saga-1", "reserve/3", "do", 2, "4bf9")
+SCOPE = CommandScope("saga-1", "reserve/3", "do", 2, "00-4bf9-00f0-01")
 FORMAT = "%(message)s " + " ".join(f"%({field})s" for field in FIELDS)
 
 
