@@ -10,6 +10,7 @@ from threading import Lock
 from sqlalchemy import Connection, Engine
 
 from amends.coordinator.errors import VersionConflict
+from amends.coordinator.inputs import check_schema
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.json import canonical
 from amends.db.engines import transaction
@@ -74,8 +75,10 @@ class Catalog:
     def register(self, definition: Definition, *, actor: str, activate: bool = True) -> Registered:
         """Store a definition; with `activate` new sagas of its name take it.
 
-        Raises: VersionConflict if the version stands with other content; StoreUnavailable.
+        Raises: VersionConflict if the version stands with other content; InvalidDefinition if its input's schema
+        cannot be used; StoreUnavailable.
         """
+        check_schema(definition)
         row = {
             "name": definition.name,
             "version": definition.version,

@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema_rs
 
 from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
 
 
@@ -31,9 +32,7 @@ class InputRules:
             return None
         validator = self._validators.get(definition.hash)
         if validator is None:
-            # Messages say "the value" in its place: it is a payload, and they go into answers and logs.
-            validator = jsonschema_rs.validator_for(definition.input_schema, mask="the value")
-            self._validators[definition.hash] = validator
+            validator = self._validators[definition.hash] = _compiled(definition.input_schema)
         for error in validator.iter_errors(value):
             path = [str(part) for part in error.instance_path]
             missing = getattr(error.kind, "property", None)
@@ -41,6 +40,27 @@ class InputRules:
                 path.append(str(missing))
             return InputProblem(field="/".join(path), message=_first_line(error.message))
         return None
+
+
+def check_schema(definition: Definition) -> None:
+    """Raises: InvalidDefinition if the input's schema is no JSON Schema, or refers to something outside itself."""
+    if definition.input_schema is None:
+        return
+    try:
+        _compiled(definition.input_schema)
+    except ValueError as error:
+        problem = f"input: not a JSON Schema that stands by itself: {_first_line(str(error))}"
+        raise InvalidDefinition(definition.name, [problem]) from error
+
+
+def _compiled(schema: Json) -> Any:
+    # Messages say "the value" in its place: it is a payload, and they go into answers and logs.
+    return jsonschema_rs.validator_for(schema, mask="the value", retriever=_fetch_nothing)
+
+
+def _fetch_nothing(uri: str) -> Any:
+    # A definition comes over HTTP: a `$ref` in it must not make the coordinator call other servers.
+    raise ValueError(f"{uri} is outside of the definition; write it into the schema's own $defs")
 
 
 def _first_line(message: str) -> str:
