@@ -19,8 +19,9 @@ from amends.db.config import Environment
 from amends.db.errors import InvalidSetting
 from amends.db.private_postgres import free_port
 from amends.outbox.config import relay_settings
-from amends.outbox.ports import Broker, Topology
+from amends.outbox.ports import Broker
 from tests.outbox.rows import ids, message, rows, stored
+from tests.outbox.sending import nothing_arrives
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
 
@@ -65,7 +66,7 @@ def test_it_carries_the_outbox_shows_its_numbers_and_stops_on_sigterm(
 ) -> None:
     """Invariant 17: the gauges agree with the table. Guard: OutboxGauges reads the table at every scrape."""
     database, queue, port = participant_database, f"{prefix}.queue", free_port()
-    broker.declare(Topology(queues=frozenset({queue})))
+    assert nothing_arrives(broker, queue)  # consuming from it declares it
     stored(database, [message(n, queue) for n in range(20)])
     parked, start, lost = stored(
         database,
