@@ -88,9 +88,11 @@ def town(
         towns(rabbit, make_database, coordinator_template) as make_town,
     ):
         shared = make_town().start()
-        shared.add(
-            Service("payments", {"charge": "refund", "notify": None}, make_database(participant_template))
+        payments = Service(
+            "payments", {"charge": "refund", "notify": None}, make_database(participant_template)
         )
+        # Commands that wait for each other wait long, so that a slow machine changes nothing.
+        shared.add(payments, lock_timeout_s=10)
         shared.add(Service("inventory", {"charge": "refund", "reserve": "release", "notify": None}, sqlite))
         shared.add(ExternalService("shipping", {"dispatch": "recall"}, make_database(participant_template)))
         yield shared
