@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from sqlalchemy import Engine, text
@@ -19,6 +19,8 @@ from tests.engine.world import World
 from tests.interleavings.network import Held, Network
 from tests.interleavings.services import Act, Call, Service
 from tests.waiting import eventually
+
+DAY_MS: Final = 86_400_000
 
 
 class Town:
@@ -119,13 +121,24 @@ class Trip:
         """An operator's act."""
         return self._act(Compensate(actor="ann", reason="test"))
 
-    def retry(self) -> ActAnswer:
+    def retry(self, deadline: int | None = None) -> ActAnswer:
         """An operator's act."""
-        return self._act(Retry(actor="ann", reason="test"))
+        return self._act(Retry(actor="ann", reason="test", deadline=deadline))
 
     def skip(self, path: str) -> ActAnswer:
         """An operator's act."""
         return self._act(Skip(actor="ann", reason="test", path=path))
+
+    def grows_older(self, days: float) -> None:
+        """So many days pass for this saga, and for its participants' memory of it."""
+        self._change("UPDATE amends.saga SET started_ms = started_ms - :ms WHERE id = :id", ms=days * DAY_MS)
+
+    def deadline_passes(self) -> None:
+        """Its deadline is now."""
+        self._change(
+            "UPDATE amends.saga SET deadline_ms = clock_ms WHERE id = :id",
+            "UPDATE amends.timer SET due_at = now() WHERE saga_id = :id AND path = ''",
+        )
 
     def overrides(self) -> list[str]:
         """What operators overrode, as the saga lists it."""
@@ -146,6 +159,11 @@ class Trip:
         answer = self._town.world.act(self.id, act)
         assert answer.verdict == "applied", answer
         return answer
+
+    def _change(self, *statements: str, **values: object) -> None:
+        with self._town.world.database.begin() as connection:
+            for sql in statements:
+                assert connection.execute(text(sql), {"id": self.id, **values}).rowcount == 1, sql
 
     def _value(self, sql: str) -> Any:
         return self._town.world.value(sql, id=self.id)
