@@ -53,7 +53,7 @@ def check_schema(definition: Definition) -> None:
         raise InvalidDefinition(definition.name, [problem]) from error
 
 
-def _compiled(schema: Json) -> Any:
+def _compiled(schema: dict[str, Json]) -> Any:
     # Messages say "the value" in its place: it is a payload, and they go into answers and logs.
     return jsonschema_rs.validator_for(schema, mask="the value", retriever=_fetch_nothing)
 
