@@ -16,8 +16,9 @@ help:
 demo: .venv/embedded
 	@$(BIN)/amends demo $(ARGS)
 
+# Each pytest process brings servers of its own: more than a few are slower.
 test: .venv/dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -35,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated", returncode=143))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, by the timeout they ask for: side by side, nobody waits for one that began last."""
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the servers the chosen tests need, once and before the first test: without them the run ends at once."""
     if session.config.option.collectonly:
