@@ -99,14 +99,17 @@ def test_a_pivot_in_doubt_at_the_deadline_is_tried_on_until_it_tells(town: Town)
 
 
 def test_a_pivot_still_under_way_at_the_deadline_is_waited_for(town: Town) -> None:
-    """P1, M1: `done` is accepted from the first attempt, after a fence and a second attempt that met its lease."""
+    """P1, M1: `done` is accepted from the first attempt, after a fence and a second attempt that met its lease.
+
+    Guard: UNKNOWN in judge.py: judge_fence, also while the call is leased.
+    """
     trip, calling = town.trip(SHIP_FOR_GOOD), Pause()
     trip.on("shipping", "dispatch", calling)
     trip.start()
     calling.wait()
 
     trip.deadline_passes()
-    second = trip.replies(1, path="dispatch", outcome="failed")[0]
+    second = trip.replies(1, path="dispatch", op=Op.DO, outcome="failed")[0]
     calling.go_on()
 
     trip.becomes("completed")

@@ -22,6 +22,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._cut_at: bytes | None = None
+        self._after = b""
         self._forward = False
         self._closed = False
         threading.Thread(target=self._accept, daemon=True).start()
@@ -31,13 +32,20 @@ class Proxy:
         """Where clients connect, on 127.0.0.1."""
         return int(self._listener.getsockname()[1])
 
-    def cut(self, at: bytes, *, forward: bool) -> None:
+    def cut(self, at: bytes, *, forward: bool, after: bytes = b"") -> None:
         """Break the connection on which `at` is said next. `forward`: the server hears it and acts first.
 
-        After a forwarded COMMIT has broken off, the transaction happened; otherwise it did not.
+        After a forwarded COMMIT has broken off, the transaction happened; otherwise it did not. With `after`, only
+        a connection that has said this since, and no ROLLBACK after it: the COMMIT of one particular transaction.
         """
         with self._lock:
-            self._cut_at, self._forward = at, forward
+            self._cut_at, self._forward, self._after = at, forward, after
+
+    @property
+    def has_cut(self) -> bool:
+        """Whether what was to be cut has been said."""
+        with self._lock:
+            return self._cut_at is None
 
     def cut_all(self) -> None:
         """Break every connection now."""
@@ -70,9 +78,11 @@ class Proxy:
             threading.Thread(target=self._down, args=(client, server, broken), daemon=True).start()
 
     def _up(self, client: socket.socket, server: socket.socket, broken: threading.Event) -> None:
+        said = False
         with suppress(OSError):
             while data := client.recv(_CHUNK):
-                if self._taken(data):
+                said = self._said(data, said)
+                if said and self._taken(data):
                     if self._forward:
                         # From now on the server's answers are swallowed; its first one ends the connection.
                         broken.set()
@@ -87,6 +97,13 @@ class Proxy:
             while (data := server.recv(_CHUNK)) and not broken.is_set():
                 client.sendall(data)
         self._end(client, server)
+
+    def _said(self, data: bytes, before: bool) -> bool:
+        """Whether a connection has said what the cut is to come after."""
+        with self._lock:
+            if self._cut_at is None:
+                return False
+            return self._after in data or (before and b"ROLLBACK" not in data)
 
     def _taken(self, data: bytes) -> bool:
         with self._lock:
