@@ -1,4 +1,4 @@
-"""Makes a participant's tables and fills them: `python -m amends.demo.shop.install payments --database URL`.
+"""Makes a participant's tables and fills them; `amends.demo.shop.jobs` does so from a command line.
 
 The amends tables of the same database are `amends migrate`'s.
 """
