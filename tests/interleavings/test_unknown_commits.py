@@ -98,7 +98,7 @@ def cutting(proxy: Proxy, saga: str, *, happened: bool) -> Act:
 
 @HAPPENED
 def test_a_coordinators_commit_of_unknown_outcome_is_decided_by_redelivery_and_sweep(
-    cuttable: Cuttable, happened: bool
+    cuttable: Cuttable, caplog: pytest.LogCaptureFixture, happened: bool
 ) -> None:
     """The batch that took a reply and sent the next command.
 
@@ -111,7 +111,7 @@ def test_a_coordinators_commit_of_unknown_outcome_is_decided_by_redelivery_and_s
     trip.start()
 
     trip.becomes("completed")
-    assert cuttable.coordinator.has_cut
+    assert "commit_unknown" in caplog.messages
     assert len(trip.sent("command", path="notify")) == 1
     assert trip.effects("payments") == ["charge", "notify"]
     assert trip.replays()
@@ -120,7 +120,7 @@ def test_a_coordinators_commit_of_unknown_outcome_is_decided_by_redelivery_and_s
 
 @HAPPENED
 def test_a_workers_commit_of_unknown_outcome_is_decided_by_redelivery_and_sweep(
-    cuttable: Cuttable, happened: bool
+    cuttable: Cuttable, caplog: pytest.LogCaptureFixture, happened: bool
 ) -> None:
     """Barrier row, effect and reply: all or nothing, and the reply goes out once.
 
@@ -132,7 +132,7 @@ def test_a_workers_commit_of_unknown_outcome_is_decided_by_redelivery_and_sweep(
     trip.start()
 
     trip.becomes("completed")
-    assert cuttable.payments.has_cut
+    assert "database_away" in caplog.messages
     assert len(trip.calls("payments", "charge")) == (1 if happened else 2)
     assert [one.outcome for one in trip.sent("reply", path="charge")] == ["done"]
     assert trip.effects("payments") == ["charge", "notify"]
@@ -140,7 +140,9 @@ def test_a_workers_commit_of_unknown_outcome_is_decided_by_redelivery_and_sweep(
 
 
 @HAPPENED
-def test_a_senders_delete_of_unknown_outcome_is_repeated(cuttable: Cuttable, happened: bool) -> None:
+def test_a_senders_delete_of_unknown_outcome_is_repeated(
+    cuttable: Cuttable, caplog: pytest.LogCaptureFixture, happened: bool
+) -> None:
     """Forgotten is a confirmed row only once its delete is known to have committed (O2).
 
     Guard: `give_back` in settling.py: Settling.settle.
@@ -153,7 +155,7 @@ def test_a_senders_delete_of_unknown_outcome_is_repeated(cuttable: Cuttable, hap
     trip.start()
     running.wait()
 
-    eventually(lambda: cuttable.coordinator.has_cut, what="the sender to delete what was confirmed")
+    eventually(lambda: "outbox_settle_failed" in caplog.messages, what="the sender to delete and not to know")
     eventually(cuttable.town.world.drained, what="the row to go")
     running.go_on()
     trip.becomes("completed")
@@ -162,7 +164,7 @@ def test_a_senders_delete_of_unknown_outcome_is_repeated(cuttable: Cuttable, hap
 
 @HAPPENED
 def test_a_start_over_http_whose_commit_is_unknown_is_safely_repeated(
-    cuttable: Cuttable, happened: bool
+    cuttable: Cuttable, caplog: pytest.LogCaptureFixture, happened: bool
 ) -> None:
     """S2: the door says that it does not know; the client asks again under the same key.
 
@@ -176,24 +178,29 @@ def test_a_start_over_http_whose_commit_is_unknown_is_safely_repeated(
     started = client.start_http(TWICE, {}, key=trip.key)
 
     house.close()
-    assert cuttable.coordinator.has_cut
+    assert "commit_unknown" in caplog.messages
     assert started == trip.id
     trip.becomes("completed")
     assert trip.effects("payments") == ["charge", "notify"]
     assert len(trip.sent("command")) == 2
 
 
+# What the transaction says, and what is logged when its outcome is not known.
 RELAYS_COMMITS = {
-    "claim": b"leased_until = now()",
-    "mark-sent": b"sent_at = now()",
-    "receive": b"AND o.needs_receipt",
+    "claim": (b"SET due_at = now() + $", "database_lost"),
+    "mark-sent": (b"sent_at = now()", "database_lost"),
+    "receive": (b"o.message_id = r.message_id", "receipts_database_lost"),
 }
 
 
 @HAPPENED
 @pytest.mark.parametrize("statement", RELAYS_COMMITS)
 def test_a_relays_commit_of_unknown_outcome_loses_and_repeats_nothing(
-    cuttable: Cuttable, participant_database: Engine, statement: str, happened: bool
+    cuttable: Cuttable,
+    participant_database: Engine,
+    caplog: pytest.LogCaptureFixture,
+    statement: str,
+    happened: bool,
 ) -> None:
     """Claimed or not, sent or not, received or not: the row goes out once, and is gone in the end.
 
@@ -204,17 +211,18 @@ def test_a_relays_commit_of_unknown_outcome_loses_and_repeats_nothing(
     shop = Shop(participant_database, cuttable.town.network, cuttable.town.prefix)
     with Session(shop.database) as session, session.begin():
         shop.client.start(session, TWICE, {}, key=trip.key)
+    says, logged = RELAYS_COMMITS[statement]
     # Nothing is sent a second time within this test: what was lost would stay lost.
     store = OutboxStore(outbox, owner, resend=Resend(first_s=60))
 
     with proxy_to(shop.database.url.render_as_string(hide_password=False)) as (proxy, url):
-        proxy.cut(COMMIT, after=RELAYS_COMMITS[statement], forward=happened)
+        proxy.cut(COMMIT, after=says, forward=happened)
         by_proxy = open_engine(url)
         with shop.relaying(by_proxy, store=store, limits=quick(lease_s=3, confirm_s=2)):
             trip.becomes("completed")
             shop.drains()
         by_proxy.dispose()
-        assert proxy.has_cut
 
+    assert logged in caplog.messages
     assert len(trip.sent("start")) == 1
     assert trip.effects("payments") == ["charge", "notify"]

@@ -41,12 +41,6 @@ class Proxy:
         with self._lock:
             self._cut_at, self._forward, self._after = at, forward, after
 
-    @property
-    def has_cut(self) -> bool:
-        """Whether what was to be cut has been said."""
-        with self._lock:
-            return self._cut_at is None
-
     def cut_all(self) -> None:
         """Break every connection now."""
         with self._lock:
