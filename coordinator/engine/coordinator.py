@@ -46,8 +46,9 @@ from amends.outbox.ports import (
     events_exchange,
 )
 from amends.outbox.relay import Relay
-from amends.outbox.sender import Sender
+from amends.outbox.sender import Sender, SenderLimits
 from amends.outbox.store import OutboxStore
+from amends.outbox.sweep import SweepLimits
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Coordinator:
             crash_scope="coordinator",
             observer=outbox_observer,
             on_late_confirm=self._postpone,
+            limits=SenderLimits(confirm_s=settings.confirm_s),
         )
         self._consuming = Consuming(broker, self._intake, prefix=prefix, settings=settings)
         self._ticking = Ticking(database, self._intake, settings=settings)
@@ -110,6 +112,7 @@ class Coordinator:
             label=f"coordinator {prefix}",
             observer=outbox_observer,
             on_late_confirm=self._postpone,
+            limits=SweepLimits(confirm_s=settings.confirm_s),
         )
         self._threads: list[threading.Thread] = []
         self._stopped = False

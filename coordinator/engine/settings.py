@@ -12,7 +12,8 @@ class EngineSettings:
     `window` bounds the commands sent to one participant and not answered (E4). `breaker_failures` timeouts in a row
     open a queue's breaker; then it is probed after `probe_first_s`, doubling to `probe_longest_s` (M6).
     `unknown_version_s` is how long a start of an unknown version is left to come again (S2). `retention_s` is how
-    long an ended saga is kept (E5).
+    long an ended saga is kept (E5). A message that the broker did not confirm within `confirm_s` is handed to the
+    sweep, and its destination is suspect (O4).
     """
 
     batch_events_max: int = 300
@@ -31,6 +32,7 @@ class EngineSettings:
     prune_every_s: float = 60.0
     retry_first_s: float = 0.2
     retry_longest_s: float = 5.0
+    confirm_s: float = 20.0
 
     def __post_init__(self) -> None:
         for one in fields(self):
