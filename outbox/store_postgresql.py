@@ -38,7 +38,7 @@ class PostgresStorage:
         return connection.exec_driver_sql(self._sql[name], dict(values))
 
     def lock_keys(self, connection: Connection, hashes: Sequence[int]) -> None:
-        self._run(connection, "LOCK_KEYS", {"keys": sorted(set(hashes))}).close()
+        self._run(connection, "LOCK_KEYS", {"keys": list(hashes)}).close()
 
     def insert(self, connection: Connection, messages: Sequence[Message], owner: UUID | None) -> list[int]:
         inserted = self._run(connection, "INSERT", insert_values(messages, owner))

@@ -58,7 +58,7 @@ def test_a_row_without_an_owner_leaves_within_200_ms(
 def test_two_relays_publish_each_row_once(
     participant_database: Engine, broker: Broker, prefix: str, queue: str
 ) -> None:
-    """O2. Guard: FOR UPDATE SKIP LOCKED and the lease in CANDIDATES and LEASE."""
+    """O2. Guard: FOR UPDATE in CANDIDATES, and `due_at` in LEASE."""
     database = participant_database
     limits = quick(batch_rows_max=50)
     with (

@@ -94,6 +94,16 @@ def test_a_leased_row_is_left_alone_until_its_lease_runs_out(database: Engine) -
     assert claimed(database) == [row.id]
 
 
+def test_a_claim_does_not_wait_for_another_that_is_under_way(participant_database: Engine) -> None:
+    """O2. Guard: SKIP LOCKED in CANDIDATES."""
+    database = participant_database
+    first, second = stored(database, [message(1), message(2)])
+
+    with transaction(database) as connection:
+        assert [row.id for row in STORE.claim(connection, 1, lease_s=30)] == [first.id]
+        assert claimed(database, rows_max=5) == [second.id]
+
+
 def test_the_oldest_due_rows_are_claimed_first(database: Engine) -> None:
     first, second, third = stored(database, [message(n) for n in range(3)])
     change(database, first.id, due_at=ago(database, -5))
