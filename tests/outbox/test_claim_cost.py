@@ -59,7 +59,9 @@ def crowd(participant_database: Engine) -> Engine:
 
 def plan(connection: Connection, statement: str, values: dict[str, object]) -> dict[str, Any]:
     text = statement.replace("$outbox", outbox.name).replace("$owner", "amends_owner")
-    explained = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", values).scalar_one()
+    explained = connection.exec_driver_sql(
+        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", values
+    ).scalar_one()
     tree = explained if isinstance(explained, list) else json.loads(explained)
     root: dict[str, Any] = tree[0]["Plan"]
     return root

@@ -63,7 +63,9 @@ def test_rows_of_many_dead_owners_are_taken_in_bounded_steps(database: Engine, l
     assert [swept(database, rows_max=10) for _ in range(3)] == [10, 5, 0]
 
 
-def test_a_forgotten_row_of_a_living_owner_is_taken_after_the_backstop(database: Engine, living: UUID) -> None:
+def test_a_forgotten_row_of_a_living_owner_is_taken_after_the_backstop(
+    database: Engine, living: UUID
+) -> None:
     """Seen to be older than five minutes, and still there a while later. Guard: `backstop_s` in DISOWN_DEAD."""
     [forgotten, fresh] = stored(database, [message(), message()], living)
     change(database, forgotten.id, created_at=ago(database, 301))
