@@ -108,7 +108,8 @@ class Sender:
             self._broker,
             self._observer,
             "memory",
-            window=limits.window,
+            # Where a confirm waits for the consumer, a slow one must not keep the others' messages in the queue.
+            window=limits.rows_max if self._broker.confirms_when_consumed else limits.window,
             confirm_s=limits.confirm_s,
             receipts_to=self._receipts_to,
         )

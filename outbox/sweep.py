@@ -33,6 +33,8 @@ from amends.outbox.store import OutboxStore
 log = logging.getLogger(__name__)
 
 _GATHER_S = 0.02
+# A lease outlasts what its rows are waited for, with time to write it down.
+_LEASE_BEYOND_S = 10.0
 _OWNERS_MAX = 2_000
 _PRUNE_EVERY_S = 600.0
 _RETURN_FIRST_S, _RETURN_LONGEST_S = 1.0, 60.0
@@ -43,15 +45,15 @@ _HELD_BACK_LONGEST_S = 60.0
 class SweepLimits:
     """Limits of a sweep. `_s` are seconds.
 
-    `batch_rows_max` rows are claimed at a time, for `lease_s`; at most `window` are on the wire. An idle sweep looks
-    every `poll_s`. A message not confirmed within `confirm_s` is handed back; keep it well below the lease. A row
+    `batch_rows_max` rows are claimed at a time, for `lease_s` (None: `confirm_s` and ten more); at most `window` are on
+    the wire. An idle sweep looks every `poll_s`. A message not confirmed within `confirm_s` is handed back. A row
     that had no route for `returned_max_s` is parked. Dead owners are looked for every `owners_every_s`, and after
     the database was away only once living ones had `owners_pause_s` to tell.
     """
 
     batch_rows_max: int = 500
     window: int = 1_000
-    lease_s: float = 30.0
+    lease_s: float | None = None
     confirm_s: float = 20.0
     poll_s: float = 0.1
     returned_max_s: float = 3_600.0
@@ -91,6 +93,7 @@ class Sweep:
             confirm_s=limits.confirm_s,
             receipts_to=receipts_to,
         )
+        self._lease_s = limits.confirm_s + _LEASE_BEYOND_S if limits.lease_s is None else limits.lease_s
         self._in_hand: set[int] = set()
         self._outcomes = Outcomes(database, store, observer)
         self._stopping = threading.Event()
@@ -181,7 +184,7 @@ class Sweep:
         crash_point("relay.claim.before")
         # One transaction: a batch of rows is leased to this sweep, and read.
         with transaction(self._database) as connection:
-            rows, self._more = self._store.claim_batch(connection, room, self._limits.lease_s)
+            rows, self._more = self._store.claim_batch(connection, room, self._lease_s)
         crash_point("relay.claim.after")
         self._database_back()
         now = time.monotonic()
