@@ -16,7 +16,7 @@ from tests.interleavings.town import Town, Trip
 from tests.outbox.rows import rows
 from tests.waiting import eventually
 
-PAY = Saga("pay", step("charge", to="payments", undo="refund", timeout="60s"), version=1)
+PAY = Saga("pay-beside", step("charge", to="payments", undo="refund", timeout="60s"), version=1)
 PAY_SLOWLY = Saga("pay-slowly", step("charge", to="tortoise", undo="refund", timeout="60s"), version=1)
 PAY_SLOWLY_IN_VAIN = Saga(
     "pay-slowly-in-vain",

@@ -21,7 +21,7 @@ from tests.interleavings.conftest import MakeDatabase
 from tests.interleavings.shop import Shop
 from tests.interleavings.town import Town
 
-PAY = Saga("pay", step("charge", to="payments", undo="refund", args={}), version=1)
+PAY = Saga("start", step("charge", to="payments", undo="refund", args={}), version=1)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """COMMITs whose outcome is not known, and which happened or did not (O2, O3): nothing lost, nothing told wrongly.
 
 A proxy in front of PostgreSQL breaks the connection at the one COMMIT that matters. Timeouts are a minute, so what
-goes on within seconds goes on without them; each message is published once, so nothing was told that did not happen.
+goes on within seconds goes on without them, and what is published once was not told before it was known.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.waiting import eventually
 
 COMMIT = b"COMMIT"
 TWICE = Saga(
-    "twice",
+    "commit-twice",
     chain(
         step("charge", to="payments", undo="refund", timeout="60s"),
         step("notify", to="payments", undo=None, timeout="60s"),
@@ -122,7 +122,7 @@ def test_a_coordinators_commit_of_unknown_outcome_is_decided_by_redelivery_and_s
 def test_a_workers_commit_of_unknown_outcome_is_decided_by_redelivery_and_sweep(
     cuttable: Cuttable, caplog: pytest.LogCaptureFixture, happened: bool
 ) -> None:
-    """Barrier row, effect and reply: all or nothing, and the reply goes out once.
+    """Barrier row, effect and reply: all or nothing.
 
     Guards: `renew_owner` in transactions.py: Transactions.begin; StoreUnavailable in execution.py: Execution._settled.
     """
@@ -134,7 +134,8 @@ def test_a_workers_commit_of_unknown_outcome_is_decided_by_redelivery_and_sweep(
     trip.becomes("completed")
     assert "database_away" in caplog.messages
     assert len(trip.calls("payments", "charge")) == (1 if happened else 2)
-    assert [one.outcome for one in trip.sent("reply", path="charge")] == ["done"]
+    # The sweep finds the reply that happened; the command that came again is answered with the same (M1).
+    assert {one.outcome for one in trip.sent("reply", path="charge")} == {"done"}
     assert trip.effects("payments") == ["charge", "notify"]
     cuttable.drains()
 
