@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -290,6 +291,7 @@ def test_a_child_begins_with_a_closed_breaker_even_if_it_was_forked_while_the_lo
     child = os.fork()
     if child == 0:
         status = 1
+        signal.alarm(5)  # It must not wait for a lock that nobody will release.
         try:
             with breaker:
                 status = 0

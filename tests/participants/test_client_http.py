@@ -34,6 +34,7 @@ from tests.engine.world import World
 from tests.participants.shop import count, metadata
 from tests.participants.test_client import Order, place_order
 from tests.participants.test_worker import payments
+from tests.servers.proxy import proxy_to
 
 
 @pytest.fixture
@@ -126,7 +127,6 @@ def test_a_saga_whose_start_is_still_on_its_way_is_waited_for(client: Client) ->
 
 
 def test_a_keyed_start_is_tried_again_until_the_coordinator_is_there(house: House) -> None:
-    """Seen to fail with `repeatable=False`."""
     app = build_app(house.world.coordinator, house.doors, Tokens.parse(TOKENS), scrape=lambda: b"")
     late = HttpServer(app, host="127.0.0.1", port=free_port())
     client = Client("shop", url=late.url, token=SECRETS["start"], retry_s=20)
@@ -138,6 +138,22 @@ def test_a_keyed_start_is_tried_again_until_the_coordinator_is_there(house: Hous
     assert client.wait(saga, 20).completed
     opening.join()
     late.stop()
+
+
+def test_a_start_whose_answer_is_lost_is_repeated_only_if_it_has_a_key(house: House) -> None:
+    """Seen to fail with `repeatable` always true, and with it always false."""
+    with proxy_to(house.server.url) as (proxy, url):
+        client = Client("shop", url=url, token=SECRETS["start"], retry_s=10)
+
+        proxy.cut(b"POST", forward=True)
+        keyed = client.start_http("place-order", INPUT, key="lost")
+        proxy.cut(b"POST", forward=True)
+        with pytest.raises(CoordinatorUnavailable):
+            client.start_http("place-order", INPUT)
+
+    assert keyed == saga_id_of("place-order", "lost")
+    started = house.http("read").get("/sagas").json()["sagas"]
+    assert sorted(saga["key"] or "" for saga in started) == ["", "lost"]
 
 
 def test_a_coordinator_that_is_not_there_is_told_after_a_while() -> None:

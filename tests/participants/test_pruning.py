@@ -55,7 +55,7 @@ def test_old_steps_are_forgotten_with_all_their_rows(database: Engine) -> None:
 
 
 def test_a_step_is_kept_whole_while_its_youngest_row_is_remembered(database: Engine) -> None:
-    """Seen to fail without the NOT EXISTS of the statement `prunable`: a late undo would find no do, and say so."""
+    """Seen to fail without the NOT EXISTS of `prunable` and `prune`: a late undo would find no do row."""
     step = aged(database, 20, undone=True, undo_days=1)
 
     assert pruned(database) == 0

@@ -82,7 +82,7 @@ def test_an_external_call_and_its_own_record_are_done_once(
 def test_no_transaction_is_open_while_the_call_is_made(
     module_postgresql: Engine, start_worker: StartWorker, coordinator_of: CoordinatorOf
 ) -> None:
-    """The intent is committed first. Seen to fail with the call made inside the transaction of `_announce`."""
+    """B5: the intent is committed first, and seen by others while the call is made."""
     coordinator = coordinator_of("one")
     participant = Participant("one")
     seen: list[str | None] = []
