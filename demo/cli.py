@@ -18,7 +18,7 @@ from amends.demo.shop.definition import Order
 from amends.demo.signals import interruptible
 from amends.demo.stage import Stage
 
-SAGAS_MAX: Final = 1_000_000
+SAGAS_MAX: Final = 100_000
 
 
 @click.command()

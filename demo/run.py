@@ -12,6 +12,7 @@ from amends.db.engines import transaction
 from amends.db.tables import participant as tables
 from amends.demo.checks import Case, Verdict, judge
 from amends.demo.evidence import TIMERS, UNSENT, Databases, count, gather
+from amends.demo.exposition import Samples
 from amends.demo.figures import BY_STATUS, Figures, measure
 from amends.demo.replay import replay_all
 from amends.demo.shop.definition import Order
@@ -25,7 +26,7 @@ AHEAD_S: Final = 0.5
 MEASURED_S: Final = 2.0
 LOOK_S: Final = 0.1
 DRAIN_S: Final = 20.0
-SETTLE_S: Final = 0.2
+SETTLE_S: Final = 0.3
 PATIENCE_S: Final = 120.0  # without any saga ending
 
 # Transactions of others that are open in this database: handlers at work.
@@ -75,7 +76,7 @@ def run(stage: Stage, orders: Sequence[Order], *, faults: bool, progress: Progre
     try:
         place_all(stage, front, orders, progress)
         drain(databases)
-        metrics = stage.metrics()
+        metrics = settled_metrics(stage)
     finally:
         relay.stop()
     queued = stage.rest()
@@ -95,12 +96,11 @@ class Pace:
     More would wait in queues until their commands time out, on a slow machine sooner than on a fast one.
     """
 
-    def __init__(self) -> None:
-        self._seen: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+    def __init__(self, now: float) -> None:
+        self._seen: deque[tuple[float, int]] = deque([(now, 0)])
 
-    def under_way_max(self, ended: int) -> int:
-        """The number for now, when so many have ended in all."""
-        now = time.monotonic()
+    def under_way_max(self, ended: int, now: float) -> int:
+        """The number for now, when so many have ended in all. `now` is in seconds."""
         self._seen.append((now, ended))
         while self._seen[0][0] < now - MEASURED_S and len(self._seen) > 2:
             self._seen.popleft()
@@ -111,11 +111,11 @@ class Pace:
 
 def place_all(stage: Stage, front: Front, orders: Sequence[Order], progress: Progress) -> None:
     """Place the orders at a pace that the stage keeps, until every saga has ended or none does any more."""
-    pace = Pace()
+    pace = Pace(time.monotonic())
     placed = ended = 0
     last_end = time.monotonic()
     while ended < len(orders) and time.monotonic() - last_end < PATIENCE_S:
-        room = pace.under_way_max(ended) - (placed - ended)
+        room = pace.under_way_max(ended, time.monotonic()) - (placed - ended)
         if room > 0 and placed < len(orders):
             some = orders[placed : placed + room]
             front.place(some)
@@ -134,7 +134,19 @@ def drain(databases: Databases) -> None:
     deadline = time.monotonic() + DRAIN_S
     while time.monotonic() < deadline and under_way(databases):
         time.sleep(LOOK_S)
-    time.sleep(SETTLE_S)  # What was published last is read and told to nobody.
+
+
+def settled_metrics(stage: Stage) -> Samples | None:
+    """The coordinator's metrics once it decides nothing any more: the last late answer leaves no other trace."""
+    deadline = time.monotonic() + DRAIN_S
+    before: float | None = None
+    while True:
+        metrics = stage.metrics()
+        batches = None if metrics is None else metrics.total("amends_batch_size_count")
+        if batches == before or time.monotonic() > deadline:
+            return metrics
+        before = batches
+        time.sleep(SETTLE_S)
 
 
 def under_way(databases: Databases) -> int:

@@ -47,4 +47,6 @@ def topology(prefix: str) -> Topology:
     commands = {command_queue(prefix, name, undo=undo) for name in PARTICIPANTS for undo in (False, True)}
     receipts = {receipts_queue(prefix, service) for service in (SERVICE, *PARTICIPANTS)}
     others = {coordinator_queue(prefix), dead_letter_queue(prefix)}
-    return Topology(queues=frozenset(commands | receipts | others), exchanges=frozenset({events_exchange(prefix)}))
+    return Topology(
+        queues=frozenset(commands | receipts | others), exchanges=frozenset({events_exchange(prefix)})
+    )

@@ -20,7 +20,9 @@ from amends.demo.replay import replay_all
 from amends.demo.run import Outcome, run
 from tests.servers.postgres import PostgresServer
 
-ORDERS = 60  # Of the first sixty some are refused by each participant, and some never answer at first.
+ORDERS = (
+    80  # Of the first eighty some are refused by each participant, some never answer, one is placed twice.
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def finished(postgres: PostgresServer) -> Iterator[Finished]:
-    """Sixty orders, run to their end in this process."""
+    """Eighty orders, run to their end in this process."""
     orders = own_orders()[:ORDERS]
     with made_databases(postgres.url, orders, faults=True) as databases:
         with in_this_process(databases) as stage:
