@@ -35,7 +35,7 @@ def trips(town: Town, saga: Saga, count: int) -> list[Trip]:
 def test_a_blocked_participant_holds_up_no_saga_of_others(
     make_town: MakeTown, make_database: MakeDatabase, participant_template: str
 ) -> None:
-    """E4: its window is full and more is parked. Guard: gate.py: Gate.held tells queues apart."""
+    """E4: its window is full and more is parked. Guard: gate.py: Gate.room counts by queue."""
     town = make_town(window=3).start()
     for name in ("payments", "tortoise"):
         town.add(Service(name, {"charge": "refund"}, make_database(participant_template)), threads=2)

@@ -26,7 +26,7 @@ from tests.interleavings.services import Act, Pause, Service
 from tests.interleavings.shop import Shop
 from tests.interleavings.town import Town
 from tests.outbox.relaying import quick
-from tests.outbox.rows import ids, outbox, owner
+from tests.outbox.rows import ids, outbox, owner, rows
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxy import Proxy, proxy_to
 from tests.servers.rabbit import RabbitServer
@@ -213,6 +213,8 @@ def test_a_relays_commit_of_unknown_outcome_loses_and_repeats_nothing(
     with Session(shop.database) as session, session.begin():
         shop.client.start(session, TWICE, {}, key=trip.key)
     says, logged = RELAYS_COMMITS[statement]
+    [start] = rows(shop.database)
+    receipt = cuttable.town.network.hold("receipt", message_id=start.message_id)
     # Nothing is sent a second time within this test: what was lost would stay lost.
     store = OutboxStore(outbox, owner, resend=Resend(first_s=60))
 
@@ -220,6 +222,9 @@ def test_a_relays_commit_of_unknown_outcome_loses_and_repeats_nothing(
         proxy.cut(COMMIT, after=says, forward=happened)
         by_proxy = open_engine(url)
         with shop.relaying(by_proxy, store=store, limits=quick(lease_s=3, confirm_s=2)):
+            # Its receipt deletes the row whatever was written before: let that be written first.
+            eventually(lambda: rows(shop.database)[0].sent_at, what="the row to be marked sent")
+            receipt.open()
             trip.becomes("completed")
             shop.drains()
         by_proxy.dispose()
