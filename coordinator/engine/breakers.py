@@ -27,10 +27,11 @@ CLOSE = """
 
 ALL = "SELECT queue, state = 'open', (extract(epoch FROM closed_at) * 1000)::bigint FROM amends.breaker"
 
-# Exactly one coordinator sends the next probe: the lease lasts until the one after it is due.
+# Exactly one coordinator sends the next probe: the lease lasts until the one after it is due. The exponent is bounded:
+# after a thousand probes, less than a day, the power would be more than a number can hold.
 LEASE_PROBE = """
     UPDATE amends.breaker SET probes = probes + 1,
-        probe_until = now() + least(%(first_s)s * power(2, probes), %(longest_s)s) * interval '1 second'
+        probe_until = now() + least(%(first_s)s * power(2, least(probes, 30)), %(longest_s)s) * interval '1 second'
     WHERE queue = %(queue)s AND state = 'open' AND probe_until <= now()
     RETURNING queue
 """

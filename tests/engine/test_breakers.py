@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from amends.coordinator import Saga, chain, retry, step
+from amends.coordinator.engine import breakers
 from amends.outbox import wire
 from amends.outbox.ports import command_queue
 from tests.engine.scripted import reply
@@ -56,6 +57,18 @@ def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., Wor
     for one in sagas:
         world.wait_for(one, "completed", 30)
     assert breaker(world) == "closed"
+
+
+def test_a_queue_is_probed_however_long_it_has_been_down(world: World) -> None:
+    """M6. Guard: `least(probes, 30)` in LEASE_PROBE; without it the power overflows after some 17 hours of probes."""
+    with world.database.begin() as connection:
+        breakers.store_decisions(connection, ["lone.do"], [], failures=5, pause_s=0)
+        connection.exec_driver_sql("UPDATE amends.breaker SET probes = 100000 WHERE queue = 'lone.do'")
+
+    with world.database.begin() as connection:
+        breakers.lease_probe(connection, "lone.do", first_s=5.0, longest_s=60.0)
+
+    assert world.value("SELECT probes FROM amends.breaker WHERE queue = 'lone.do'") >= 100_001
 
 
 def test_while_a_breaker_is_open_new_commands_are_parked(make_world: Callable[..., World]) -> None:
