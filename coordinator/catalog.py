@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -12,8 +13,11 @@ from sqlalchemy import Connection, Engine
 from amends.coordinator.errors import VersionConflict
 from amends.coordinator.inputs import check_schema
 from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import canonical
 from amends.db.engines import transaction
+
+log = logging.getLogger(__name__)
 
 # The hash decides: the same version with another hash is refused. Concurrent registrations of one version meet here.
 INSERT_DEFINITION = """
@@ -70,6 +74,7 @@ class Catalog:
     def __init__(self, database: Engine) -> None:
         self._database = database
         self._known: dict[tuple[str, int], Definition] = {}
+        self._unreadable: set[tuple[str, int]] = set()
         self._lock = Lock()
 
     def register(self, definition: Definition, *, actor: str, activate: bool = True) -> Registered:
@@ -108,17 +113,20 @@ class Catalog:
             return self.find(connection, name, version)
 
     def find(self, connection: Connection, name: str, version: int | None) -> Definition | None:
-        """As `get`, inside a transaction that is open already. Looks in the database when memory has none (S2)."""
+        """As `get`, inside a transaction that is open already. Looks in the database when memory has none (S2).
+
+        A definition in a newer release's language is as unknown here as one that is not registered (E3).
+        """
         if version is not None:
             known = self._known.get((name, version))
             if known is not None:
                 return known
             row = connection.exec_driver_sql(BY_VERSION, {"name": name, "version": version}).first()
-            return self._read(row[0]) if row else None
+            return self._read(name, version, row[0]) if row else None
         row = connection.exec_driver_sql(ACTIVE_VERSION, {"name": name}).first()
         if row is None:
             return None
-        return self._known.get((name, row[0])) or self._read(row[1])
+        return self._known.get((name, row[0])) or self._read(name, row[0], row[1])
 
     def participants(self) -> frozenset[str]:
         """Every participant that a registered definition names. Raises: StoreUnavailable."""
@@ -132,8 +140,16 @@ class Catalog:
         with transaction(self._database) as connection:
             return [Listed(*row) for row in connection.exec_driver_sql(ALL).all()]
 
-    def _read(self, body: str) -> Definition:
-        definition = Definition.from_json(json.loads(body))
+    def _read(self, name: str, version: int, body: str) -> Definition | None:
+        try:
+            definition = Definition.from_json(json.loads(body))
+        except InvalidDefinition as error:
+            if (name, version) not in self._unreadable:
+                self._unreadable.add((name, version))
+                log.error(
+                    "definition_unreadable", extra={"saga": name, "version": version, "error": str(error)}
+                )
+            return None
         self._remember(definition)
         return definition
 

@@ -7,6 +7,7 @@ outbox and timers with one statement each. Nothing leaves this process before th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 from uuid import UUID
@@ -46,7 +47,7 @@ class Outcome:
     rows: list[OutboxRow] = field(default_factory=list)
     receipts: list[Message] = field(default_factory=list)
     answers: list[Callable[[], None]] = field(default_factory=list)
-    newer: list[int] = field(default_factory=list)  # deliveries for sagas of a newer format: not ours (E3)
+    newer: list[int] = field(default_factory=list)  # deliveries for sagas of a newer release: not ours (E3)
 
 
 class Batch:
@@ -69,6 +70,7 @@ class Batch:
         self._advancing = advancing
         self._gate = advancing.gate
         self._lives: dict[str, Live] = {}
+        self._newer: set[str] = set()  # sagas that this release cannot read (E3)
         self._timers: dict[tuple[str, str], HeldTimer] = {}
         self._timing = Timing(advancing)
         self._letters: list[Message] = []
@@ -95,10 +97,14 @@ class Batch:
                 if live is not None and not live.now.status.ended:
                     self._apply(live, item)
             case StartItem():
-                self._births.settle(item)
+                if item.saga_id in self._newer:
+                    self._not_ours(item)
+                else:
+                    self._births.settle(item)
             case TimerItem():
                 timer = self._timers.get((item.saga_id, item.path))
-                if timer is not None:
+                # Of a saga that is not ours the claim runs out, and another coordinator may take it.
+                if timer is not None and item.saga_id not in self._newer:
                     self._timing.fire(self._live(item), timer)
             case AdmitItem():
                 live = self._live(item)
@@ -128,12 +134,19 @@ class Batch:
         self._advancing.apply(live, event)
 
     def _live(self, item: AnyItem) -> Live | None:
-        live = self._lives.get(item.saga_id)
-        if live is not None and live.now.format > FORMAT:
-            if item.tag is not None:
-                self.outcome.newer.append(item.tag)
+        if item.saga_id in self._newer:
+            self._not_ours(item)
             return None
-        return live
+        return self._lives.get(item.saga_id)
+
+    def _not_ours(self, item: AnyItem) -> None:
+        """Leave it to a newer coordinator: a message comes again, a door is told to ask another (E3)."""
+        if item.tag is not None:
+            self.outcome.newer.append(item.tag)
+        if isinstance(item, StartItem | ActItem) and item.answer is not None:
+            answer = item.answer
+            reason = f"saga {item.saga_id} is kept as a newer release keeps it; ask a newer coordinator"
+            self.outcome.answers.append(lambda: answer.set_exception(CancelledError(reason)))
 
     def _admit(self, live: Live, item: AdmitItem) -> None:
         step = live.now.steps.get(item.path)
@@ -151,6 +164,8 @@ class Batch:
 
     def _act(self, item: ActItem) -> None:
         live = self._live(item)
+        if item.saga_id in self._newer:
+            return
         if live is None:
             reason = f"no saga {item.saga_id} is known; it may have ended and been pruned"
             answer = ActAnswer(item.saga_id, ActVerdict.UNKNOWN_SAGA, reason)
@@ -190,10 +205,17 @@ class Batch:
             return
         under_way = []
         for row in self._connection.exec_driver_sql(sql.LOCK_SAGAS, {"ids": wanted}).all():
+            # Before anything else is read: what a newer format says, this release may not understand.
+            if row.format > FORMAT:
+                self._newer.add(str(row.id))
+                continue
             saga, birth = read_saga(row)
             definition = None
             if not saga.status.ended:
                 definition = self._catalog.find(self._connection, saga.name, saga.version)
+                if definition is None:
+                    self._newer.add(saga.id)
+                    continue
                 under_way.append(saga.id)
             self._lives[saga.id] = Live(
                 definition=definition, stored=saga, now=saga, birth=birth, written=saga

@@ -80,3 +80,21 @@ def test_a_schema_makes_the_coordinator_call_nobody(coordinator_database: Engine
         thread.join()
 
     assert asked == []
+
+
+def test_a_definition_of_a_newer_release_is_unknown_here_and_hinders_no_other(
+    coordinator_database: Engine,
+) -> None:
+    """E3: while releases run side by side an older coordinator starts and keeps on."""
+    catalog = Catalog(coordinator_database)
+    catalog.register(saga().definition, actor="ann")
+    with coordinator_database.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO amends.definition (name, version, hash, body, active, registered_by) "
+            "SELECT 'newer', 1, 'h', jsonb_set(body::jsonb, '{language}', '99')::json, true, 'bob' "
+            "FROM amends.definition LIMIT 1"
+        )
+    late = Catalog(coordinator_database)
+
+    assert late.participants() == frozenset(saga().definition.participants)
+    assert late.get("newer") is None
