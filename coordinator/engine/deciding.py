@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import InvalidStateError
+from concurrent.futures import CancelledError, InvalidStateError
 from dataclasses import dataclass
 from threading import Event
 from typing import Final
@@ -109,11 +109,21 @@ class Decider:
                 pause_s = min(pause_s * 2, self._settings.retry_longest_s)
                 self.turned_at = time.monotonic()
             except Exception as error:  # noqa: BLE001 - Whatever it is, it is singled out and quarantined (E2).
-                self._failed(items, error)
-                return
+                if len(items) > 1:
+                    self._single_out(items, error)
+                    return
+                if items and self._spoiled(items[0], error):
+                    return
+                if not items or _is_transient(error):
+                    log.warning("event_waits", extra={"events": len(items), "error": _text(error)})
+                    self._stopping.wait(pause_s)
+                    pause_s = min(pause_s * 2, self._settings.retry_longest_s)
+                self.turned_at = time.monotonic()
             else:
                 self._back()
                 return
+        # Taken, and not decided any more: the broker gives it to another, and doors are told.
+        self._without_doors(items, CancelledError("the coordinator is stopping; ask another"))
 
     def _process(self, items: list[AnyItem]) -> None:
         began = time.monotonic()
@@ -188,28 +198,34 @@ class Decider:
                 _say(lambda answer=item.answer: answer.set_exception(error))  # type: ignore[misc]
         return [item for item in items if not from_a_door(item)]
 
-    def _failed(self, items: list[AnyItem], error: Exception) -> None:
-        """Single out what fails: alone and three times over, it is quarantined (E2)."""
-        if len(items) > 1:
-            log.warning("batch_failed", extra={"events": len(items), "error": _text(error)})
-            for item in items:
-                self._carry([item])
-            return
-        item = items[0]
+    def _single_out(self, items: list[AnyItem], error: Exception) -> None:
+        """One of them fails: let each run alone (E2)."""
+        log.warning("batch_failed", extra={"events": len(items), "error": _text(error)})
+        for item in items:
+            self._carry([item])
+
+    def _spoiled(self, item: AnyItem, error: Exception) -> bool:
+        """Quarantine what failed alone three times over (E2). False: it is to be tried again."""
         item.failures += 0 if _is_transient(error) else 1
         if item.failures < FAILURES_MAX:
-            self._carry(items)
-            return
+            return False
         log.error("event_quarantined", extra={"saga_id": item.saga_id, "error": _text(error)}, exc_info=error)
         self._quarantine(item, error)
+        return True
 
     def _quarantine(self, item: AnyItem, error: Exception) -> None:
         self._without_doors([item], error)
         try:
             outcome, advancing = quarantine(self._database, item, _text(error), self._decide)
-        except StoreUnavailable as away:
+        except Exception as again:
             self._take_back()
-            self._away(away)
+            if isinstance(again, CommitUnknown):
+                self._sender.renew_owner()
+            if isinstance(again, StoreUnavailable):
+                self._away(again)
+            else:
+                # One event that cannot even be put aside must not end the thread that decides all others.
+                log.exception("event_not_quarantined", extra={"saga_id": item.saga_id})
             self._acknowledging.later([] if item.tag is None else [item.tag])
             return
         self._after_commit([item], outcome, advancing)

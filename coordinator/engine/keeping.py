@@ -90,7 +90,7 @@ class Keeping:
                     failures=settings.breaker_failures,
                     pause_s=settings.probe_first_s,
                 )
-        except StoreUnavailable:
+        except Exception:
             self._gate.put_back(opened, closed)
             raise
         for queue in changed[0]:

@@ -40,6 +40,11 @@ class Ticking:
                 # The decider says that the database is away; here it is enough to wait.
                 pause_s = self._settings.retry_longest_s
                 continue
+            except Exception:
+                # Whatever it was, timers must not wait for a thread that is gone.
+                log.exception("timers_not_claimed")
+                pause_s = self._settings.retry_longest_s
+                continue
             if claimed:
                 crash_point("coordinator.timer.claimed")
                 self._intake.put(claimed)

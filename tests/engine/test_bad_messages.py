@@ -161,6 +161,19 @@ def test_an_event_that_fails_alone_three_times_is_quarantined_and_its_saga_stuck
     assert world.replayed(cursed) == world.state(cursed)
 
 
+def test_an_event_that_cannot_even_be_quarantined_ends_no_thread(world: World) -> None:
+    """Guard: the `except Exception` in Decider._quarantine. RabbitMQ's driver lets no NUL in; this broker does."""
+    world.participant("payments")
+    world.register(PAY)
+
+    world.publish(Message(routing_key=coordinator_queue(world.prefix), type="a\0b", body=b"{}"))
+    answer = world.start_saga("pay", {})
+
+    world.wait_for(answer.saga_id, "completed")
+    eventually(lambda: world.start_saga("pay", {}).verdict == "accepted")
+    assert world.coordinator.status().running
+
+
 def test_a_command_that_is_too_large_compensates(make_world: Callable[..., World]) -> None:
     """O5: the machine hears of it in the same transaction; nothing oversized is stored."""
     world = make_world(body_bytes_max=5_000).start()
