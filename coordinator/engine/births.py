@@ -64,19 +64,28 @@ class Births:
         return None
 
     def _write(self, embryos: dict[str, Embryo]) -> None:
-        fresh = {id_: self._begin(embryos[id_]) for id_ in sorted(embryos)}
+        fresh: dict[str, Live] = {}
+        heard: dict[str, list[Callable[[], None]]] = {}
+        told = self._advancing.told
+        for id_ in sorted(embryos):
+            before = len(told)
+            fresh[id_] = self._begin(embryos[id_])
+            # Of a saga that turns out to be there already nothing is told again.
+            heard[id_], told[before:] = told[before:], []
         if not fresh:
             return
         columns = birth_columns((live.now, live.birth) for live in fresh.values())
         inserted = {str(row[0]) for row in self._connection.exec_driver_sql(sql.INSERT_SAGAS, columns).all()}
         if inserted:
             spent = self._connection.exec_driver_sql(sql.SPENT_IDS, {"ids": sorted(inserted)}).all()
-            self._spent = {str(row[0]) for row in spent}
-            if self._spent:
-                self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(self._spent)})
+            now_spent = {str(row[0]) for row in spent}
+            if now_spent:
+                self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(now_spent)})
+                self._spent |= now_spent
         for id_, live in fresh.items():
             if id_ in inserted and id_ not in self._spent:
                 live.written = live.now
+                told.extend(heard[id_])
                 self._lives[id_] = live
             else:
                 self._unborn(live)
