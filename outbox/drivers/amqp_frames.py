@@ -149,7 +149,8 @@ def read_header(payload: bytes) -> tuple[int, Properties]:
             at += 8
         else:
             end = at + 1 + payload[at]
-            values.append(str(payload[at + 1 : end], "utf-8", "replace"))
+            # No database stores a NUL: what is put aside with it must be storable.
+            values.append(str(payload[at + 1 : end], "utf-8", "replace").replace("\0", "\ufffd"))
             at = end
     content_type, encoding, correlation_id, reply_to, _expiration, message_id, type_ = values
     return size, Properties(content_type, encoding, headers, correlation_id, reply_to, message_id, type_)

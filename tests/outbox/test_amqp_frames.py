@@ -134,6 +134,13 @@ def test_text_that_is_no_utf_8_does_not_raise() -> None:
     assert (properties.type, properties.message_id) == ("\ufffd\ufffd", "ok")
 
 
+def test_a_nul_in_a_property_is_replaced_so_that_the_message_can_be_put_aside() -> None:
+    """PostgreSQL stores none: a dead letter with one would come again for ever."""
+    _, properties = frames.read_header(_header(type="a\0b", message_id="\0", correlation_id="c"))
+
+    assert (properties.type, properties.message_id) == ("a\ufffdb", "\ufffd")
+
+
 def test_headers_of_every_kind_are_read() -> None:
     values = {
         "text": "x",
