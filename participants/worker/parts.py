@@ -11,7 +11,6 @@ from typing import Final
 from sqlalchemy import Engine
 
 from amends.db.engines import transaction
-from amends.db.schema import require_schema
 from amends.db.tables import participant as tables
 from amends.outbox.observer import OutboxObserver
 from amends.outbox.ports import Broker, Topology, command_queue, coordinator_queue, dead_letter_queue
@@ -23,6 +22,7 @@ from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.store import BarrierStore
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Participant
+from amends.participants.worker.databases import own_engine, require_ready
 from amends.participants.worker.execution import Execution
 from amends.participants.worker.gate import DatabaseGate
 from amends.participants.worker.guard import TransactionGuard
@@ -52,16 +52,13 @@ class Parts:
     ) -> None:
         """No I/O."""
         self._settings = settings
-        # An engine of our own on the same pool: what is set and listened to here stays here.
-        own = engine.execution_options()
-        if own.dialect.name == "postgresql":
-            own = own.execution_options(isolation_level="READ COMMITTED")
+        own = own_engine(engine)
         label = f"participant {participant.name} {socket.gethostname()}:{os.getpid()}"
         do, undo = (command_queue(prefix, participant.name, undo=undo) for undo in (False, True))
         self._engine = own
         self._store = store = OutboxStore(tables.outbox, tables.owner)
         topology = Topology(frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}))
-        self.gate = DatabaseGate(lambda: require_schema(own, "participant"))
+        self.gate = DatabaseGate(lambda: require_ready(own))
         self._sender = Sender(
             broker,
             store,

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 
-from amends.db.engines import open_engine
-from amends.db.errors import StoreUnavailable, UnsupportedDatabase
-from amends.db.schema import require_schema
-from amends.outbox.broker import open_broker
+from amends.db.errors import StoreUnavailable
+from amends.outbox.broker import MEMORY_SCHEME, open_broker
 from amends.outbox.metrics import OutboxGauges
 from amends.outbox.observer import OutboxObserver, Unobserved
 from amends.outbox.ports import Broker
 from amends.participants.logging import fields_on_every_record
 from amends.participants.metrics import ParticipantMetrics, metrics_in, outbox_metrics_in, served
+from amends.participants.worker.databases import engine_for, require_ready
 from amends.participants.worker.parts import Parts
 from amends.participants.worker.settings import WorkerSettings
 from amends.participants.worker.supervisor import Supervisor
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Beside a connection per thread: the sender, the relay's two, the housekeeping.
-_OWN_CONNECTIONS: Final = 4
 _PARENT_CHECK_S: Final = 1.0
 EXIT_UNFINISHED: Final = 1
 EXIT_OVERDUE: Final = 70
@@ -59,7 +56,7 @@ class Worker:
     ) -> None:
         """`metrics_port` is where `run` serves metrics; with several processes, the first one's: the others follow.
 
-        Raises: UnsupportedDatabase, UnsupportedBroker.
+        Raises: UnsupportedDatabase, UnsupportedBroker; ValueError for several processes on an in-process broker.
         """
         self.participant = participant
         self.prefix = prefix
@@ -69,13 +66,14 @@ class Worker:
         self._outbox_observer = outbox_observer
         self._metrics_port = metrics_port
         self._own_engine = not isinstance(database, Engine)
-        self._engine = (
-            database if isinstance(database, Engine) else _open(database, settings, participant.name)
-        )
-        _require_usable(self._engine)
+        self._engine = engine_for(database, settings, participant.name)
         self._broker = (
             open_broker(broker, name=f"amends {participant.name}") if isinstance(broker, str) else broker
         )
+        if settings.processes > 1 and isinstance(broker, str) and broker.startswith(f"{MEMORY_SCHEME}://"):
+            raise ValueError(
+                "several processes need a broker outside of them: a memory:// broker is in each its own"
+            )
         self._parts: Parts | None = None
         self._stop_asked = threading.Event()
         self._overdue = False
@@ -83,7 +81,7 @@ class Worker:
     def start(self) -> None:
         """Begin to work, in threads. A database or broker that is away is waited for.
 
-        Raises: SchemaOutdated, naming the command that mends it.
+        Raises: SchemaOutdated, naming the command that mends it; UnsupportedDatabase.
         """
         if self._parts is not None:
             return
@@ -99,7 +97,7 @@ class Worker:
             self._on_overdue,
         )
         try:
-            require_schema(self._engine, "participant")
+            require_ready(self._engine)
         except StoreUnavailable as error:
             parts.gate.shut(error)
         except Exception:
@@ -130,7 +128,7 @@ class Worker:
         if self.settings.processes == 1:
             return self._run_here(0)
         try:
-            require_schema(self._engine, "participant")
+            require_ready(self._engine)
         except StoreUnavailable as error:
             log.warning("database_away", extra={"error": str(error)})
         finally:
@@ -187,21 +185,3 @@ class Worker:
     def _on_overdue(self) -> None:
         (self._metrics or metrics_in()).overdue(self.participant.name)
         self._overdue = True
-
-
-def _open(url: str, settings: WorkerSettings, name: str) -> Engine:
-    return open_engine(
-        url,
-        pool_max=settings.threads + settings.undo_threads + _OWN_CONNECTIONS,
-        # An idle transaction is cut off after twice this: not before its handler's own limit.
-        statement_timeout_s=max(30.0, settings.time_limit_s),
-        label=f"amends {name}",
-    )
-
-
-def _require_usable(engine: Engine) -> None:
-    """Raises: UnsupportedDatabase."""
-    if engine.dialect.name not in ("postgresql", "sqlite"):
-        raise UnsupportedDatabase(f"participants work on PostgreSQL and SQLite, not on {engine.dialect.name}")
-    if engine.dialect.is_async:
-        raise UnsupportedDatabase("a worker needs a plain engine, not an async one")

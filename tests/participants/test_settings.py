@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from amends.db.config import Environment
 from amends.db.errors import InvalidSetting, SchemaOutdated, UnsupportedDatabase
@@ -61,6 +62,23 @@ def test_a_database_or_broker_it_cannot_use_is_told_at_once() -> None:
         worker_on(create_engine("mysql+pymysql://host/x", module=FakeDriver))
     with pytest.raises(UnsupportedBroker):
         worker_on("sqlite:///x", "kafka://host")
+    with pytest.raises(UnsupportedDatabase, match="not an async one"):
+        worker_on(create_async_engine("postgresql+psycopg://host/x"))
+
+
+def test_several_processes_on_an_in_process_broker_are_refused() -> None:
+    with pytest.raises(ValueError, match="memory://"):
+        Participant("p").worker(database="sqlite:///x", broker="memory://x", processes=2)
+
+
+def test_a_sqlite_engine_that_begins_too_late_is_refused(sqlite_database: Engine) -> None:
+    """Seen to fail without the check of `in_transaction`."""
+    late = create_engine(sqlite_database.url)
+    worker = Participant("p").worker(database=late, broker="memory://x")
+
+    with pytest.raises(UnsupportedDatabase, match="open_engine"):
+        worker.start()
+    late.dispose()
 
 
 class FakeDriver:

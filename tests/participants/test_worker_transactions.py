@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from amends.db.engines import transaction
@@ -201,6 +201,33 @@ def test_two_commands_that_deadlock_are_both_done(
     with module_postgresql.connect() as connection:
         query = text("SELECT sum(amount) FROM effects WHERE saga IN ('a', 'b')")
         assert connection.scalar(query) == 4
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "AUTOCOMMIT"])
+def test_a_service_engine_of_another_isolation_level_is_used_at_read_committed(
+    module_postgresql: Engine, start_worker: StartWorker, coordinator_of: CoordinatorOf, level: str
+) -> None:
+    coordinator = coordinator_of("one")
+    participant = Participant("one")
+
+    @participant.command
+    def work(cmd: dict[str, Any], ctx: Ctx) -> str:
+        record(ctx.connection, "isolated", ctx.saga)
+        if cmd:
+            raise Refused("no")
+        return str(ctx.connection.exec_driver_sql("SHOW transaction_isolation").scalar_one())
+
+    engine = create_engine(module_postgresql.url, isolation_level=level)  # type: ignore[call-overload]
+    worker = start_worker(participant, database=engine)
+
+    done = coordinator.ask(command("work", {}))
+    refused = coordinator.ask(sent := command("work", {"not": "this"}))
+    worker.stop()
+    engine.dispose()
+
+    assert bytes(done.result) == b'"read committed"'
+    assert refused.outcome is Outcome.REFUSED
+    assert count(module_postgresql, "isolated", sent.saga) == 0
 
 
 def test_a_second_delivery_beside_a_slow_handler_is_an_unspent_failure(
