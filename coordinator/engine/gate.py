@@ -151,6 +151,9 @@ class Gate:
             for move in self._since_refresh or ():
                 self._add(move)
             self._since_refresh = None
+            for queue, row in breakers.items():
+                if not row.open and self.is_open(queue):
+                    self._failures.pop(queue, None)  # Another coordinator closed it: count from there.
             undecided = {queue: self._breakers[queue] for queue in self._to_open | self._to_close}
             self._breakers = {**breakers, **undecided}
             self._held = None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from amends.coordinator import Saga, chain, retry, step
 from amends.coordinator.engine import breakers
+from amends.coordinator.engine.gate import BreakerRow, Gate
 from amends.outbox import wire
 from amends.outbox.ports import command_queue
 from tests.engine.scripted import reply
@@ -57,6 +58,19 @@ def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., Wor
     for one in sagas:
         world.wait_for(one, "completed", 30)
     assert breaker(world) == "closed"
+
+
+def test_a_breaker_that_another_coordinator_closed_takes_as_many_timeouts_to_open_again() -> None:
+    """M6: opened by repeated timeouts. Guard: the `pop` in Gate.refresh."""
+    gate = Gate(window=10, breaker_failures=3)
+    for _ in range(3):
+        gate.timed_out("payments.do")
+    assert gate.take_decisions() == ({"payments.do"}, set())
+
+    gate.refresh({}, {}, {"payments.do": BreakerRow(open=False, closed_ms=1)})
+    gate.timed_out("payments.do")
+
+    assert not gate.is_open("payments.do")
 
 
 def test_a_queue_is_probed_however_long_it_has_been_down(world: World) -> None:
