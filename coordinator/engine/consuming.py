@@ -44,6 +44,13 @@ class Consuming:
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_longest_s)
                 continue
+            except Exception:
+                # Whatever it is, messages must not wait for a thread that is gone: connect anew.
+                log.exception("consuming_failed")
+                self.broker_up = False
+                self._consumer.close()
+                self._stopping.wait(self._settings.retry_longest_s)
+                continue
             self.broker_up = True
             pause_s = self._settings.retry_first_s
             if deliveries:

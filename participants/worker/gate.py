@@ -7,8 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from sqlalchemy.exc import DBAPIError
+
 from amends.db.errors import DatabaseError
 from amends.outbox.backoff import Backoff
+from amends.outbox.faults import told
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,7 @@ class DatabaseGate:
     """Shut by whoever finds the database away; opens by itself once `probe` succeeds. Thread-safe."""
 
     def __init__(self, probe: Callable[[], None]) -> None:
-        """`probe` returns if the database can be used, and raises a DatabaseError if not."""
+        """`probe` returns if the database can be used, and raises a DatabaseError or DBAPIError if not."""
         self._probe = probe
         self._away = threading.Event()
         self._probing = threading.Lock()
@@ -53,8 +56,8 @@ class DatabaseGate:
                     return
                 try:
                     self._probe()
-                except DatabaseError as error:
-                    log.warning("database_still_away", extra={"error": str(error)})
+                except (DatabaseError, DBAPIError) as error:
+                    log.warning("database_still_away", extra={"error": told(error)})
                     stopping.wait(self._backoff.next_s())
                 else:
                     self._backoff.reset()

@@ -100,19 +100,27 @@ class Lane:
             self._gate.wait(self._stopping)
             if self._stopping.is_set():
                 return
-            consumer = self._broker.consumer([self._queue], prefetch=self._prefetch)
-            with self._change:
-                self._consumer = consumer
             try:
-                self._consume(consumer)
-                self._await_end(
-                    self._stop_by if self._stopping.is_set() else time.monotonic() + _AWAY_GRACE_S
-                )
-            finally:
-                with self._change:
-                    self._consumer = None
-                # Whatever was not acknowledged goes back to the queue.
-                consumer.close()
+                self._serve()
+            except Exception:
+                # Whatever it is, the queue must not wait for a thread that is gone: connect anew.
+                self.connected = False
+                log.exception("lane_failed", extra={"queue": self._queue})
+                self._stopping.wait(_FAULT_S)
+
+    def _serve(self) -> None:
+        """Consume until told to stop or the database is away."""
+        consumer = self._broker.consumer([self._queue], prefetch=self._prefetch)
+        with self._change:
+            self._consumer = consumer
+        try:
+            self._consume(consumer)
+            self._await_end(self._stop_by if self._stopping.is_set() else time.monotonic() + _AWAY_GRACE_S)
+        finally:
+            with self._change:
+                self._consumer = None
+            # Whatever was not acknowledged goes back to the queue.
+            consumer.close()
 
     def _consume(self, consumer: Consumer) -> None:
         backoff = Backoff(_RECONNECT_FIRST_S, _RECONNECT_LONGEST_S)
