@@ -80,14 +80,17 @@ class Door:
         def again(error: BaseException) -> bool:
             return isinstance(error, _Untouched) or (repeatable and isinstance(error, CoordinatorUnavailable))
 
-        for attempt in Retrying(
-            stop=stop_after_delay(self._retry_s),
-            wait=wait_random_exponential(multiplier=_FIRST_S, max=_LONGEST_S),
-            retry=retry_if_exception(again),
-            reraise=True,
-        ):
-            with attempt:
-                return self._ask_once(request, self._timeout_s + longer_s)
+        try:
+            for attempt in Retrying(
+                stop=stop_after_delay(self._retry_s),
+                wait=wait_random_exponential(multiplier=_FIRST_S, max=_LONGEST_S),
+                retry=retry_if_exception(again),
+                reraise=True,
+            ):
+                with attempt:
+                    return self._ask_once(request, self._timeout_s + longer_s)
+        except _Untouched as error:  # A name of ours alone would puzzle whoever reads the traceback.
+            raise CoordinatorUnavailable(str(error)) from error.__cause__
         raise AssertionError("tenacity gives at least one attempt")
 
     def _ask_once(self, request: Request, timeout_s: float) -> bytes:

@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
 
 from amends.participants.errors import NotLoadable
@@ -44,9 +45,22 @@ def _import(name: str) -> ModuleType:
             ) from None
         raise NotLoadable(f"module {name!r} needs {missing!r}, which is not installed here") from error
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-        raise NotLoadable(f"importing {name!r} failed{where}: {type(error).__name__}: {error}") from error
+        raise NotLoadable(
+            f"importing {name!r} failed{_where(error)}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _where(error: Exception) -> str:
+    """Where the author's own code stood: not inside this package, which refused it, nor inside importlib."""
+    ours = ("<frozen", str(Path(__file__).parent) + os.sep)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(ours) and "importlib" not in frame.filename
+    ]
+    if not frames or isinstance(error, SyntaxError):  # Its text names the place itself.
+        return ""
+    return f" at {frames[-1].filename}:{frames[-1].lineno}"
 
 
 def _participants_in(module: ModuleType) -> str:

@@ -44,11 +44,18 @@ def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[st
     if isinstance(saga, str):
         name, version, input_type = saga, None, None
     else:
-        name, version, input_type = saga.name, saga.version, saga.input_type
+        try:
+            name, version, input_type = saga.name, saga.version, saga.input_type
+        except AttributeError:
+            raise InvalidInput(f"a saga is a Saga or a saga's name, not {saga!r}") from None
     if not 0 < len(name) <= wire.NAME_CHARS_MAX:
         raise InvalidInput(f"a saga's name has 1 to {wire.NAME_CHARS_MAX} characters, not {len(name)}")
-    if key is not None and (not 0 < len(key) <= wire.KEY_CHARS_MAX or not _printable(key)):
-        raise InvalidInput(f"saga {name!r}: a key has 1 to {wire.KEY_CHARS_MAX} printable characters")
+    if key is not None and not (
+        isinstance(key, str) and 0 < len(key) <= wire.KEY_CHARS_MAX and _printable(key)
+    ):
+        raise InvalidInput(
+            f"saga {name!r}: a key has 1 to {wire.KEY_CHARS_MAX} printable characters; this is {key!r:.40}"
+        )
     return wire.Start(
         saga=str(uuid4()) if key is None else wire.saga_id_of(name, key),
         name=name,

@@ -75,9 +75,9 @@ class Api:
             body = response.json()
         except ValueError:
             body = None
-        if not isinstance(body, dict):
+        if not isinstance(body, dict) or not (response.is_success or "message" in body):
             raise Unreachable(
-                f"{self._url} (AMENDS_URL) answered {response.status_code} and no JSON: this is no coordinator"
+                f"{self._url} (AMENDS_URL) answered {response.status_code} and not as a coordinator does: this is none"
             )
         if response.is_success:
             return body

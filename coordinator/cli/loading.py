@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from pathlib import Path
 from types import ModuleType
 
 from amends.coordinator.errors import NotLoadable
@@ -52,8 +53,16 @@ def _import(name: str) -> ModuleType:
 
 
 def _where(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    """Where the author's own code stood: not inside this package, which refused it, nor inside importlib."""
+    ours = ("<frozen", str(Path(__file__).parents[1]) + os.sep)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(ours) and "importlib" not in frame.filename
+    ]
+    if not frames or isinstance(error, SyntaxError):  # Its text names the place itself.
+        return ""
+    return f" at {frames[-1].filename}:{frames[-1].lineno}"
 
 
 def _sagas_in(module: ModuleType) -> str:
