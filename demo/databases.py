@@ -61,6 +61,7 @@ def _furnish(databases: Databases, orders: Sequence[Order], *, faults: bool) -> 
 
 
 def _drop(server: Engine, name: str) -> None:
+    server.dispose()  # Its connection is as old as the run; the server may have been restarted since.
     _run(server, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 

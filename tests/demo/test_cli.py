@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -202,7 +202,11 @@ def amount_of(line: Line) -> int:
 
 
 def names_below(process: psutil.Process) -> set[str]:
-    return {child.name() for child in process.children(recursive=True)}
+    names = set()
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # It ended while we looked.
+            names.add(child.name())
+    return names
 
 
 def test_wrong_orders_are_refused_before_anything_runs(tmp_path: Path) -> None:

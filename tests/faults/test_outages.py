@@ -67,6 +67,7 @@ def test_postgresql_is_killed_and_a_participant_stays_down(
 
         private_postgres.kill()
         private_postgres.start()
+        place.forget_connections()
         some_ended(place, 100)
 
         place.end("payments", kill=True)

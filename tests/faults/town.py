@@ -92,6 +92,11 @@ class Town:
         for name in list(self._processes):
             self.end(name)
 
+    def forget_connections(self) -> None:
+        """The database was away: what a pool still holds leads nowhere."""
+        for engine in self.databases.all().values():
+            engine.dispose()
+
     def log(self, name: str) -> Path:
         """Where a process's output goes."""
         return self._directory / f"{name}.log"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
 from amends.outbox.broker import open_broker
-from amends.outbox.ports import Broker, Consumer, Fate, Publisher, Topology
+from amends.outbox.ports import Fate, Topology
+from tests.outbox.driven import Driver
 from tests.outbox.driving import (
     DEADLINE_S,
     empty,
@@ -24,32 +24,6 @@ from tests.outbox.driving import (
 
 if TYPE_CHECKING:
     from tests.servers.rabbit import RabbitServer
-
-
-@dataclass(slots=True)
-class Driver:
-    """One driver's broker, and the publishers and consumers a test took from it."""
-
-    name: str
-    broker: Broker
-    prefix: str
-    opened: list[Publisher | Consumer] = field(default_factory=list)
-
-    def queue(self, name: str = "queue") -> str:
-        """The name of a queue of this test's, declared."""
-        full = f"{self.prefix}.{name}"
-        self.broker.declare(Topology(queues=frozenset({full})))
-        return full
-
-    def publisher(self) -> Publisher:
-        opened = self.broker.publisher()
-        self.opened.append(opened)
-        return opened
-
-    def consumer(self, *queues: str, prefetch: int = 100) -> Consumer:
-        opened = self.broker.consumer(queues, prefetch=prefetch)
-        self.opened.append(opened)
-        return opened
 
 
 @pytest.fixture(params=["rabbitmq", "memory"])
