@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from amends.outbox import wire
 from amends.outbox.message import Message
@@ -31,6 +31,13 @@ class Parcel:
             and self.message.type == f"amends.{kind}"
             and all(getattr(self.body, name, None) == value for name, value in wanted.items())
         )
+
+
+class Holding(Protocol):
+    """Something that keeps messages back."""
+
+    def takes(self, parcel: Parcel) -> bool:
+        """Whether this one is kept back."""
 
 
 @dataclass(slots=True)
@@ -75,7 +82,7 @@ class Network:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._lock = Lock()
-        self._held: list[Held] = []
+        self._held: list[Holding] = []
         self._mute: set[str] = set()
         self._sent: list[Parcel] = []
         self._own = broker.publisher()
@@ -101,9 +108,13 @@ class Network:
     def hold(self, kind: str, *, most: int | None = None, **wanted: object) -> Held:
         """Keep back messages of this kind with these fields from now on; lost are those that nobody releases."""
         held = Held(kind, wanted, most, self.send)
-        with self._lock:
-            self._held.append(held)
+        self.hold_by(held)
         return held
+
+    def hold_by(self, holding: Holding) -> None:
+        """Let this decide, too, what is kept back from now on."""
+        with self._lock:
+            self._held.append(holding)
 
     def sent(self, kind: str, **wanted: object) -> list[Any]:
         """What was said so far in messages of this kind with these fields, also in those that were held."""

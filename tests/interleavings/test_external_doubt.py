@@ -6,8 +6,8 @@ from amends.coordinator import Saga, chain, pivot, retry, step
 from amends.outbox.wire import Op
 from amends.participants import Ctx
 from amends.participants.context import idempotency_key
-from tests.interleavings.services import Act, ExternalService, Outside, Pause, break_off
-from tests.interleavings.town import Town, Trip
+from tests.interleavings.services import Act, Outside, Pause, break_off
+from tests.interleavings.town import Town, Trip, carrier
 
 BRISK = retry(first="50ms", factor=1)
 NEVER = retry(first="1h", longest="1h")
@@ -29,13 +29,6 @@ SHIP_FOR_GOOD = Saga(
     ),
     version=1,
 )
-
-
-def carrier(town: Town) -> Outside:
-    """Whom shipping calls."""
-    service = town.services["shipping"]
-    assert isinstance(service, ExternalService)
-    return service.outside
 
 
 def key(trip: Trip) -> str:

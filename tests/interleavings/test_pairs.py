@@ -100,8 +100,8 @@ def test_one_of_each_pair_stops_in_mid_run_and_hands_its_work_back(
 ) -> None:
     """Nothing waits for a timeout: all was handed back at once, so no step is asked twice.
 
-    Guards: `Owner.stop` forgets its heartbeat, owners.py (its rows would wait until it is found dead); the signal
-    handlers in worker.py and serve.py; consumer.close in lane.py: Lane._receive.
+    Guards: `forget_owner` in owners.py: Owner.stop (its rows would wait until it is found dead); the signal handlers
+    in worker.py: Worker._run_here.
     """
     metadata.create_all(participant_database)
     town = make_town().start()

@@ -17,7 +17,7 @@ from amends.outbox.ports import Broker
 from amends.participants.worker.worker import Worker
 from tests.engine.world import World
 from tests.interleavings.network import Held, Network
-from tests.interleavings.services import Act, Call, Service
+from tests.interleavings.services import Act, Call, ExternalService, Outside, Service
 from tests.waiting import eventually
 
 DAY_MS: Final = 86_400_000
@@ -30,7 +30,9 @@ class Town:
         self.network = Network(broker)
         self.prefix = prefix
         # Silence is what these tests make: breakers have tests of their own.
-        self.world = World(database, self.network, prefix, **{"breaker_failures": 1_000, **settings})
+        self.world = World(
+            database, self.network, prefix, **{"breaker_failures": 1_000, "timer_poll_s": 0.05, **settings}
+        )
         self.services: dict[str, Service] = {}
         self._ends = ExitStack()
         self._ends.callback(self.network.close)
@@ -57,6 +59,13 @@ class Town:
         """A saga that is known by its key already, but not started."""
         self.world.register(saga)
         return Trip(self, saga.name, key or uuid4().hex)
+
+
+def carrier(town: Town) -> Outside:
+    """Whom shipping calls."""
+    service = town.services["shipping"]
+    assert isinstance(service, ExternalService)
+    return service.outside
 
 
 class Trip:
