@@ -36,6 +36,9 @@ _DEFAULTS = WorkerSettings()
     "--prefetch", default=_DEFAULTS.prefetch, show_default=True, help="Messages at hand for each thread."
 )
 @click.option(
+    "--batch", default=_DEFAULTS.batch, show_default=True, help="New commands that share a transaction."
+)
+@click.option(
     "--time-limit", default=_DEFAULTS.time_limit_s, show_default=True, help="Seconds a handler may take."
 )
 @click.option(
@@ -59,6 +62,7 @@ def participant(
     undo_threads: int,
     processes: int,
     prefetch: int,
+    batch: int,
     time_limit: float,
     grace: float,
     relay: bool,
@@ -86,6 +90,7 @@ def participant(
             undo_threads=undo_threads,
             processes=processes,
             prefetch=prefetch,
+            batch=batch,
             time_limit_s=time_limit,
             grace_s=grace,
             relay=relay,

@@ -6,7 +6,7 @@ Refused from an undo or confirm stores nothing (B3), any other error leaves no t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID, uuid4
@@ -26,7 +26,7 @@ from amends.participants.barrier.judge import (
     judge_undo,
 )
 from amends.participants.barrier.rows import BarrierRow, Stand, StepKey
-from amends.participants.barrier.store import BarrierStore, Settled
+from amends.participants.barrier.store import BarrierStore, Claim, Settled
 from amends.participants.errors import HandlerEndedTransaction, Refused
 
 # Runs the handler and gives its result as JSON. Raises: Refused, and whatever the handler raises.
@@ -65,6 +65,33 @@ class Barrier:
             settled = _success(command, verdict, result, verdict.calls)
         self._store.settle(connection, key_of(command), Op.DO, settled)
         return _answer(settled)
+
+    def do_together(
+        self,
+        connection: Connection,
+        commands: Mapping[StepKey, Command],
+        run: Callable[[Command, Run], bytes],
+    ) -> dict[StepKey, Answer]:
+        """B7: run those of these `do` commands that are new, without savepoints: if one raises, all must roll back.
+
+        The others are left to be taken through one by one. Raises: HandlerEndedTransaction, and what `run` raises,
+        Refused too.
+        """
+        claims = [Claim(key, command.round, command.started_at) for key, command in commands.items()]
+        new = self._store.claim_new(connection, claims)
+        if not new:
+            return {}
+        self._store.savepoint(connection)
+        settled: dict[StepKey, Settled] = {}
+        for key, command in commands.items():
+            if key in new:
+                crash_point("participant.barrier.after")
+                verdict = Run(args=bytes(command.args))
+                settled[key] = _success(command, verdict, run(command, verdict), 0)
+                crash_point("participant.handler.after")
+        self._keep_handler(connection)
+        self._store.settle_new(connection, settled)
+        return {key: _answer(one) for key, one in settled.items()}
 
     def undo(self, connection: Connection, command: Command, run: Runner) -> Answer:
         """B2. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises."""

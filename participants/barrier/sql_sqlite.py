@@ -98,6 +98,8 @@ PRUNE: Final = "DELETE FROM amends_barrier WHERE saga_id = :saga AND path = :pat
 SQLITE: Final = Statements(
     uuid=lambda value: value.hex,
     limit_locks=LIMIT_LOCKS,
+    insert_many=None,
+    settle_many=None,
     insert=INSERT,
     lock=READ,
     read=READ,

@@ -13,6 +13,8 @@ class Statements:
 
     uuid: Callable[[UUID], str]
     limit_locks: str
+    insert_many: str | None  # None: one after another costs no round trip
+    settle_many: str | None
     insert: str
     lock: str
     read: str

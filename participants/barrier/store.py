@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -41,6 +41,15 @@ class Settled:
     args: bytes | None = None
     result: bytes | None = None
     calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A new do command's wish for its row. `started_at` is when its saga started, milliseconds since 1970."""
+
+    key: StepKey
+    round: int
+    started_at: int
 
 
 class BarrierStore:
@@ -87,6 +96,42 @@ class BarrierStore:
         if connection.exec_driver_sql(self._sql.insert, {**parameters, "horizon_s": _EVER_S}).rowcount == 1:
             return None
         raise Vanished
+
+    def claim_new(self, connection: Connection, claims: Sequence[Claim]) -> set[StepKey]:
+        """Insert the do rows of those that are new, and hold them; the keys of these (B7).
+
+        Waits like `claim`. One that stands already, or that is too old to tell, is not among them.
+        """
+        if self._sql.insert_many is None:
+            return {claim.key for claim in claims if self._insert(connection, claim)}
+        inserted = connection.exec_driver_sql(
+            self._sql.insert_many,
+            {
+                "sagas": [self._sql.uuid(claim.key.saga) for claim in claims],
+                "paths": [claim.key.path for claim in claims],
+                "rounds": [claim.round for claim in claims],
+                "started_s": [claim.started_at / 1000 for claim in claims],
+                "horizon_s": self._horizon_s,
+                "lock_timeout": self._lock_timeout,
+            },
+        )
+        return {StepKey(row.saga_id, row.path) for row in inserted}
+
+    def settle_new(self, connection: Connection, settled: Mapping[StepKey, Settled]) -> None:
+        """Write what became of rows that `claim_new` inserted: all are done."""
+        if self._sql.settle_many is None:
+            for key, one in settled.items():
+                self.settle(connection, key, Op.DO, one)
+            return
+        connection.exec_driver_sql(
+            self._sql.settle_many,
+            {
+                "sagas": [self._sql.uuid(key.saga) for key in settled],
+                "paths": [key.path for key in settled],
+                "args": [one.args for one in settled.values()],
+                "results": [one.result for one in settled.values()],
+            },
+        )
 
     def lock(self, connection: Connection, key: StepKey, op: Op) -> BarrierRow | None:
         """The row that stands, held until the transaction ends."""
@@ -154,6 +199,16 @@ class BarrierStore:
     def rollback_to(self, connection: Connection) -> None:
         """Undo what was done since the savepoint. Fails if the savepoint's transaction is over."""
         connection.exec_driver_sql(self._sql.rollback_to)
+
+    def _insert(self, connection: Connection, claim: Claim) -> bool:
+        parameters = {
+            **self._key(claim.key, Op.DO),
+            "round": claim.round,
+            "stand": Stand.CALLING.value,
+            "started_s": claim.started_at / 1000,
+            "horizon_s": self._horizon_s,
+        }
+        return connection.exec_driver_sql(self._sql.insert, parameters).rowcount == 1
 
     def _key(self, key: StepKey, op: Op) -> dict[str, Any]:
         return {"saga": self._sql.uuid(key.saga), "path": key.path, "op": op.value}

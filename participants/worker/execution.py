@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -24,21 +24,27 @@ from amends.participants.barrier.barrier import Barrier, Runner
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.errors import Refused
-from amends.participants.logging import CommandScope, command_scope
+from amends.participants.logging import command_scope
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Handler, Participant
+from amends.participants.worker.batches import Batches
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.external import ExternalCalls
 from amends.participants.worker.faults import HandlerRaised, is_conflict, is_expected, transient
 from amends.participants.worker.guard import TransactionGuard
-from amends.participants.worker.inbound import Inbound, Undeliverable, dead_letter, read_inbound
+from amends.participants.worker.inbound import (
+    DELIVERIES_MAX,
+    Inbound,
+    Undeliverable,
+    dead_letter,
+    read_inbound,
+)
 from amends.participants.worker.running import HandlerRuns
 from amends.participants.worker.transactions import Transactions, Unwritten
 from amends.participants.worker.workspaces import HeldWorkspace
 
 log = logging.getLogger(__name__)
 
-DELIVERIES_MAX: Final = 10
 UNKNOWN_COMMAND_RETRY_S: Final = 10.0
 _TRIES: Final = 4
 _RETRY_S: Final = 0.02
@@ -67,20 +73,40 @@ class Execution:
         self._guard = guard
         self._metrics = metrics
         self._runs = HandlerRuns(guard, metrics)
+        self._batches = Batches(participant, barrier, transactions, self._runs, guard)
         self._external = ExternalCalls(barrier, transactions, self._runs, guard, lease_s)
 
-    def obey(self, delivery: Delivery, caller: Caller) -> None:
-        """Deal with one message. Raises: StoreUnavailable, CommitUnknown."""
+    def obey(
+        self, deliveries: Sequence[Delivery], caller: Caller, done: Callable[[Sequence[Delivery]], None]
+    ) -> None:
+        """Deal with some messages; `done` is told of those that are, durably.
+
+        Raises: StoreUnavailable, CommitUnknown.
+        """
         crash_point("participant.received")
-        try:
-            inbound = read_inbound(delivery, participant=self._participant.name, prefix=self._prefix)
-        except Undeliverable as error:
-            self._bury(delivery, str(error))
-            return
-        command = inbound.command
-        scope = CommandScope(command.saga, command.path, command.op, command.attempt, inbound.traceparent)
-        with command_scope(scope):
-            if delivery.delivery_count > DELIVERIES_MAX:
+        inbounds: list[Inbound] = []
+        for delivery in deliveries:
+            try:
+                inbounds.append(
+                    read_inbound(delivery, participant=self._participant.name, prefix=self._prefix)
+                )
+            except Undeliverable as error:
+                self._bury(delivery, str(error))
+                done([delivery])
+        together = self._batches.done(inbounds, caller) if len(inbounds) > 1 else []
+        if together:
+            for inbound, answer in together:
+                self._count(Op.DO, inbound.command.command, answer)
+            done([inbound.delivery for inbound, _ in together])
+        finished = {id(inbound) for inbound, _ in together}
+        for inbound in inbounds:
+            if id(inbound) not in finished:
+                self._obey_alone(inbound, caller)
+                done([inbound.delivery])
+
+    def _obey_alone(self, inbound: Inbound, caller: Caller) -> None:
+        with command_scope(inbound.scope):
+            if inbound.poisonous:
                 self._give_up(inbound)
             else:
                 self._answer(inbound, caller)

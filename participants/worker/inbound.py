@@ -13,9 +13,11 @@ from amends.outbox.message import Message
 from amends.outbox.ports import Delivery, coordinator_queue, dead_letter_queue
 from amends.outbox.wire import Command
 from amends.participants.barrier.answers import Answer
+from amends.participants.logging import CommandScope
 
 HEADER_REASON: Final = "amends-reason"
 HEADER_QUEUE: Final = "amends-queue"
+DELIVERIES_MAX: Final = 10
 DEAD_BYTES_MAX: Final = 64 * 1024
 
 # kombu decompresses a body before anything can look at it: what is compressed is refused by its header.
@@ -40,6 +42,17 @@ class Inbound:
     def traceparent(self) -> str:
         """The W3C trace context it came with, or nothing."""
         return str(self.delivery.headers.get(wire.HEADER_TRACEPARENT) or "")
+
+    @property
+    def scope(self) -> CommandScope:
+        """What log records tell while it is obeyed."""
+        command = self.command
+        return CommandScope(command.saga, command.path, command.op, command.attempt, self.traceparent)
+
+    @property
+    def poisonous(self) -> bool:
+        """Whether it came so often that it may be what kills the worker each time."""
+        return self.delivery.delivery_count > DELIVERIES_MAX
 
     def reply(self, answer: Answer) -> Message:
         """The answer, as a message to whoever sent the command."""

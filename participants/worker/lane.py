@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from queue import SimpleQueue
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from amends.db.crashpoints import crash_point
@@ -32,7 +32,8 @@ _RECONNECT_LONGEST_S: Final = 5.0
 _AWAY_GRACE_S: Final = 5.0
 _FAULT_S: Final = 0.5
 
-Obey = Callable[[Delivery, Caller], None]
+# Deals with some messages, and tells of those it has dealt with, durably.
+Obey = Callable[[Sequence[Delivery], Caller, Callable[[Sequence[Delivery]], None]], None]
 
 
 class Lane:
@@ -50,8 +51,9 @@ class Lane:
         threads: int,
         prefetch: int,
         time_limit_s: float,
+        batch: int = 1,
     ) -> None:
-        """`prefetch` is how many messages may be here at once, under way or waiting."""
+        """`prefetch` is how many messages may be here at once, `batch` how many a thread takes at once."""
         self._broker = broker
         self._queue = queue
         self._obey = obey
@@ -59,6 +61,7 @@ class Lane:
         self._stopwatch = stopwatch
         self._prefetch = prefetch
         self._time_limit_s = time_limit_s
+        self._batch = batch
         self._inbox: SimpleQueue[tuple[Consumer, Delivery] | None] = SimpleQueue()
         self._consumer: Consumer | None = None
         self._stopping = threading.Event()
@@ -149,11 +152,26 @@ class Lane:
                 consumer, delivery = item
                 if self._begin(consumer):
                     try:
-                        self._deal_with(consumer, delivery, caller)
+                        self._deal_with(consumer, [delivery, *self._more(consumer)], caller)
                     finally:
                         self._end()
         finally:
             caller.close()
+
+    def _more(self, consumer: Consumer) -> list[Delivery]:
+        """What else waits, for a batch; deliveries of an earlier consumer have gone back."""
+        more: list[Delivery] = []
+        while len(more) < self._batch - 1:
+            try:
+                item = self._inbox.get_nowait()
+            except Empty:
+                break
+            if item is None:
+                self._inbox.put(None)
+                break
+            if item[0] is consumer:
+                more.append(item[1])
+        return more
 
     def _begin(self, consumer: Consumer) -> bool:
         with self._change:
@@ -167,21 +185,26 @@ class Lane:
             self._under_way -= 1
             self._change.notify_all()
 
-    def _deal_with(self, consumer: Consumer, delivery: Delivery, caller: Caller) -> None:
+    def _deal_with(self, consumer: Consumer, deliveries: Sequence[Delivery], caller: Caller) -> None:
+        left = {delivery.tag for delivery in deliveries}
+
+        def done(finished: Sequence[Delivery]) -> None:
+            tags = [delivery.tag for delivery in finished]
+            crash_point("participant.ack.before")
+            consumer.ack(tags)
+            crash_point("participant.ack.after")
+            left.difference_update(tags)
+
         try:
-            with self._stopwatch.timing(delivery):
-                self._obey(delivery, caller)
+            with self._stopwatch.timing(deliveries[0]):
+                self._obey(deliveries, caller, done)
         except StoreUnavailable as error:
             self._gate.shut(error)
         except Exception:
             # A fault of our own: hand it back, and not so fast that it becomes a storm.
             log.exception("command_not_answered", extra={"queue": self._queue})
             self._stopping.wait(_FAULT_S)
-            consumer.requeue([delivery.tag])
-        else:
-            crash_point("participant.ack.before")
-            consumer.ack([delivery.tag])
-            crash_point("participant.ack.after")
+            consumer.requeue(left)
 
     def _wake(self) -> None:
         consumer = self._consumer

@@ -106,7 +106,8 @@ class Parts:
                 self.gate,
                 stopwatch,
                 threads=threads,
-                prefetch=threads * settings.prefetch,
+                prefetch=threads * settings.at_hand,
+                batch=settings.batch if name == "do" else 1,
                 time_limit_s=settings.time_limit_s,
             )
             for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))

@@ -20,6 +20,8 @@ class WorkerSettings:
     handler may take: an `async def` is cancelled then; of any other it is said, and in a worker of several processes
     its process is replaced. `grace_s` is how long running handlers may finish after a stop is asked for.
     `retention_s` is how long the barrier remembers (B6), `lock_timeout_s` how long a command waits for another.
+    `batch` is how many new `do` commands may share a transaction: if one of them raises, all are run again one by one,
+    so it suits handlers that seldom do, and whose time limit leaves room for several (B7).
     `relay` sweeps what other processes left in the outbox; turn it off where `amends relay` does that.
     """
 
@@ -32,10 +34,11 @@ class WorkerSettings:
     retention_s: float = RETENTION_S
     lock_timeout_s: float = 1.0
     relay: bool = True
+    batch: int = 1
 
     def __post_init__(self) -> None:
         """Raises: ValueError, naming the setting, for what cannot work."""
-        for name in ("threads", "undo_threads", "processes", "prefetch"):
+        for name in ("threads", "undo_threads", "processes", "prefetch", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         for name in ("time_limit_s", "lock_timeout_s"):
@@ -45,12 +48,17 @@ class WorkerSettings:
             raise ValueError(f"grace_s must be at least 0, not {self.grace_s:g}")
         if self.retention_s < 2 * 86_400:
             raise ValueError(f"retention_s must be at least two days, not {self.retention_s:g} s")
-        if self.prefetch * self.time_limit_s >= CONSUMER_TIMEOUT_S:
+        if self.at_hand * self.time_limit_s >= CONSUMER_TIMEOUT_S:
             raise ValueError(
-                f"prefetch {self.prefetch} times time_limit_s {self.time_limit_s:g} must stay under "
+                f"prefetch {self.at_hand} times time_limit_s {self.time_limit_s:g} must stay under "
                 f"{CONSUMER_TIMEOUT_S:g} s, the time after which brokers take messages away from a consumer (B8); "
                 f"lower one of them"
             )
+
+    @property
+    def at_hand(self) -> int:
+        """How many messages each thread may have: enough for a batch."""
+        return max(self.prefetch, self.batch)
 
     @property
     def lease_s(self) -> float:

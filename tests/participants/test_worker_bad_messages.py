@@ -13,8 +13,7 @@ from amends.outbox.message import Message
 from amends.outbox.ports import Broker, Delivery, command_queue
 from amends.outbox.wire import Outcome
 from amends.participants import Participant
-from amends.participants.worker.execution import DELIVERIES_MAX
-from amends.participants.worker.inbound import Undeliverable, read_inbound
+from amends.participants.worker.inbound import DELIVERIES_MAX, Undeliverable, read_inbound
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import FakeCoordinator, command
 
