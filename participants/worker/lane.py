@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 
@@ -135,11 +136,18 @@ class Lane:
                 self.connected = True
             except BrokerUnavailable as error:
                 self.connected = False
+                self._forget_waiting()
                 wait_s = backoff.next_s()
                 log.warning(
                     "broker_away", extra={"queue": self._queue, "error": str(error), "again_in_s": wait_s}
                 )
                 self._stopping.wait(wait_s)
+
+    def _forget_waiting(self) -> None:
+        """Drop what no thread has begun: with the connection the broker has taken it back, and delivers it again."""
+        with suppress(Empty):
+            while True:
+                self._inbox.get_nowait()
 
     def _await_end(self, deadline: float) -> None:
         with self._change:
