@@ -44,6 +44,7 @@ class Owner:
         self._beat_s = beat_s
         self._id = uuid4()
         self._registered = False
+        self._faltering = False
         self._retired: list[UUID] = []
         # Held during the database's answer: a name is not renewed while it is being registered.
         self._turn = threading.Lock()
@@ -104,8 +105,13 @@ class Owner:
             with self._turn:
                 self._beat()
         except DATABASE_FAULTS as error:
-            log.warning("owner_beat_failed", extra={"owner": str(self._id), "error": told(error)})
+            if not self._faltering:  # Once per outage, not at every try.
+                log.warning("owner_beat_failed", extra={"owner": str(self._id), "error": told(error)})
+            self._faltering = True
             return False
+        if self._faltering:
+            log.info("owner_beats_again", extra={"owner": str(self._id)})
+        self._faltering = False
         return True
 
     def _beat(self) -> None:

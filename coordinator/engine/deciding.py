@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 
 FAILURES_MAX: Final = 3
 IDLE_S: Final = 0.5
-_TRANSIENT: Final = frozenset({"40P01", "40001", "55P03"})  # deadlock, serialization, lock timeout
+WAITS_MAX: Final = 2
+# Not the event's fault: deadlock, serialization, lock timeout, statement timeout.
+_TRANSIENT: Final = frozenset({"40P01", "40001", "55P03", "57014"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Decider:
     def _carry(self, items: list[AnyItem]) -> None:
         """Process these items, whatever it takes: wait for the database, single out what fails."""
         pause_s = self._settings.retry_first_s
+        waits = 0
         while not self._stopping.is_set():
             try:
                 self._process(items)
@@ -113,6 +116,9 @@ class Decider:
                     self._single_out(items, error)
                     return
                 if items and self._spoiled(items[0], error):
+                    return
+                if items and _is_transient(error) and (waits := waits + 1) > WAITS_MAX:
+                    self._hand_back(items[0], error)
                     return
                 if not items or _is_transient(error):
                     log.warning("event_waits", extra={"events": len(items), "error": _text(error)})
@@ -203,6 +209,16 @@ class Decider:
         log.warning("batch_failed", extra={"events": len(items), "error": _text(error)})
         for item in items:
             self._carry([item])
+
+    def _hand_back(self, item: AnyItem, error: Exception) -> None:
+        """Somebody holds this saga's row for long: it comes again later, and the others need not wait for it.
+
+        A delivery goes back to the queue, a claimed timer's lease runs out, an admission is drawn again.
+        """
+        log.warning("event_handed_back", extra={"saga_id": item.saga_id, "error": _text(error)})
+        self._without_doors([item], StoreUnavailable("the saga is locked by somebody else; ask again"))
+        if item.tag is not None:
+            self._acknowledging.later([item.tag])
 
     def _spoiled(self, item: AnyItem, error: Exception) -> bool:
         """Quarantine what failed alone three times over (E2). False: it is to be tried again."""

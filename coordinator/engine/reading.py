@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from amends.outbox.errors import MalformedMessage
 from amends.outbox.ports import Delivery
 
 PLAIN_ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "identity"})
-DELIVERIES_MAX: Final = 10  # A message that was handed out this often kills whoever reads it.
+DELIVERIES_MAX: Final = 20  # A message that was handed out this often may kill whoever reads it.
 RETRY_AFTER_MAX_S: Final = 7 * 86_400.0
 REASON_CHARS_MAX: Final = 2_000
 
@@ -30,7 +31,9 @@ def read(delivery: Delivery, *, body_bytes_max: int) -> AnyItem:
     if len(delivery.body) > body_bytes_max:
         return _dead(delivery, f"{len(delivery.body):,} bytes, over the limit of {body_bytes_max:,}")
     if delivery.delivery_count > DELIVERIES_MAX:
-        return _dead(delivery, f"delivered {delivery.delivery_count} times without being dealt with")
+        # Never receipted: it may be a healthy one that shared its consumer's bad luck, and its sender has it still.
+        letter = _dead(delivery, f"delivered {delivery.delivery_count} times without being dealt with")
+        return replace(letter, receipt=None)
     try:
         body = wire.decode(delivery.type, delivery.body)
         match body:

@@ -41,6 +41,10 @@ class Timing:
     def fire(self, live: Live | None, timer: HeldTimer) -> None:
         """Let one timer have its say. A timer of something that moved on is done without one."""
         if live is not None and timer.path == "":
+            if live.now.deadline is not None and self.advancing.now_ms < live.now.deadline:
+                # It was claimed by a clock that was ahead: a database that failed over may be behind it.
+                self.held.append((timer.saga_id, "", live.now.deadline))
+                return
             self.advancing.apply(live, DeadlineReached(held=self.advancing.gate.held()))
         step = live.now.steps.get(timer.path) if live is not None else None
         if live is None or step is None or not _due(live, step, timer):

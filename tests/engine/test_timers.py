@@ -100,3 +100,18 @@ def test_a_timeout_does_not_count_while_the_command_is_in_the_outbox(
     )
     assert world.state(answer.saga_id).steps["charge"].spent == 0
     assert world.status(answer.saga_id) == "running"
+
+
+def test_a_deadline_claimed_by_a_clock_that_was_ahead_is_held_until_its_time(world: World) -> None:
+    """Guard: `now_ms < live.now.deadline` in timing.fire; without it the deadline is deleted and never comes."""
+    world.register(
+        Saga("short", step("charge", to="payments", undo="refund", timeout="1m"), version=1, deadline="2s")
+    )
+    world.participant("payments", lambda command: None if command.op == "do" else reply(command, "payments"))
+    answer = world.start_saga("short", {})
+
+    with world.database.begin() as connection:
+        connection.execute(text("UPDATE amends.timer SET due_at = now() - interval '1 h' WHERE path = ''"))
+
+    world.wait_for(answer.saga_id, "compensated")
+    assert "deadline" in world.value("SELECT error FROM amends.saga")
