@@ -63,10 +63,7 @@ def die_everywhere(place: Town) -> None:
 def test_a_kill_at_every_crash_point_loses_nothing(
     postgres: PostgresServer, rabbit: RabbitServer, prefix: str
 ) -> None:
-    """Rules O1 to O3, B4, E1: what is durable is repeated, what is not never happened.
-
-    Seen to fail when the worker acknowledges before its commit, and when confirmed rows are deleted before the confirm.
-    """
+    """Rules O1 to O3, B4, E1: what is durable is repeated, what is not never happened."""
     with town(postgres.url, rabbit.url, prefix, own_orders()) as place:
         place.start("inventory")
         die_everywhere(place)

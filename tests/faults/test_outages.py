@@ -26,10 +26,7 @@ def some_ended(place: Town, more: int, deadline_s: float = 120) -> None:
 def test_the_broker_is_stopped_blocked_and_wiped(
     postgres: PostgresServer, private_rabbit: PrivateRabbit
 ) -> None:
-    """Invariant 16: every queue and message may go. O1: starts stay until received. O4: a blocked broker pauses.
-
-    Seen to fail when starts are deleted at their confirm instead of kept until their receipt.
-    """
+    """Invariant 16: every queue and message may go. O1: starts stay until received. O4: a blocked broker pauses."""
     with town(postgres.url, private_rabbit.url, "outage", own_orders()) as place:
         place.start_all()
         place.place(SAGAS)

@@ -1,0 +1,31 @@
+"""The page on the language shows what can be declared, and names its defaults."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from amends.coordinator import Saga, step
+
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "language.md").read_text()
+
+
+def test_what_the_page_declares_is_valid() -> None:
+    names: dict[str, Any] = {}
+
+    for block in re.findall(r"```python\n(.*?)```", PAGE, re.S):
+        exec(block, names)
+
+    definition = names["book_trip"].definition
+    assert set(definition.participants) == {"airline", "hotels", "insurance", "mail", "payments"}
+
+
+def test_the_defaults_are_those_of_the_page() -> None:
+    stored = Saga("s", step("a", to="p", undo="b"), version=1).definition.to_json()
+
+    assert stored["deadline"] == 24 * 3_600_000
+    node = stored["root"]["nodes"][0]
+    assert (node["timeout"], node["undo_timeout"]) == (30_000, 30_000)
+    assert node["retry"] == {"first": 1_000, "factor": 2, "longest": 60_000, "limit": None, "within": None}
+    assert node["undo_retry"]["within"] == 24 * 3_600_000
