@@ -18,8 +18,8 @@ from tests.interleavings.town import Town, Trip, carrier
 from tests.waiting import eventually
 
 SEED: Final = 20
-SAGAS: Final = 50
-STORM_S: Final = 3.0
+SAGAS: Final = 40
+STORM_S: Final = 2.0
 BRISK = retry(first="50ms", factor=1)
 HASTY = {"timeout": "300ms", "retry": BRISK, "undo_timeout": "300ms", "undo_retry": BRISK}
 ORDER = Saga(

@@ -88,7 +88,7 @@ def test_a_queue_that_never_confirms_holds_up_no_other(
 
     Guards: departures.py: Departures.launch probes suspects apart; `timer.unsent` in timing.py: Timing.fire.
     """
-    town = make_town(confirm_s=1.0).start()
+    town = make_town(confirm_s=0.4).start()
     for name in ("payments", "tortoise"):
         town.add(Service(name, {"charge": "refund"}, make_database(participant_template)))
     impatient = Saga(
