@@ -15,7 +15,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Final, Literal, TextIO
+from typing import Any, Final, Literal, TextIO
 
 LogFormat = Literal["text", "json"]
 
@@ -32,7 +32,16 @@ def _at(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class JsonFormatter(logging.Formatter):
+class _Discreet(logging.Formatter):
+    """Tracebacks without the lines in which PostgreSQL repeats a row's values: they are payloads."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - The library's name.
+        """The traceback, its DETAIL lines left out."""
+        lines = super().formatException(ei).splitlines()
+        return "\n".join(line for line in lines if not line.lstrip().startswith("DETAIL:"))
+
+
+class JsonFormatter(_Discreet):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -49,7 +58,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, ensure_ascii=False)
 
 
-class TextFormatter(logging.Formatter):
+class TextFormatter(_Discreet):
     """One line a record, for eyes and grep; a traceback follows on its own lines."""
 
     def format(self, record: logging.LogRecord) -> str:
