@@ -37,7 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, by the timeout they ask for: side by side, nobody waits for one that began last."""
-    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0))
+    items.sort(
+        key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0)
+    )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
