@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -126,12 +126,7 @@ class Batch:
 
     def _apply(self, live: Live, item: ReplyItem) -> None:
         held = self._gate.held()
-        event = item.event
-        if held:
-            event = type(event)(
-                **{name: getattr(event, name) for name in type(event).__slots__} | {"held": held}
-            )
-        self._advancing.apply(live, event)
+        self._advancing.apply(live, replace(item.event, held=held) if held else item.event)
 
     def _live(self, item: AnyItem) -> Live | None:
         if item.saga_id in self._newer:

@@ -56,6 +56,12 @@ class Starts:
         reason = _malformed(item)
         if reason is not None:
             return Refusal(Verdict.REJECTED, reason)
+        try:
+            value: Json = msgspec.json.decode(start.input)
+        except (msgspec.DecodeError, RecursionError) as error:
+            return Refusal(Verdict.REJECTED, f"input: no JSON: {error}")
+        if _depth(value) > INPUT_DEPTH_MAX:
+            return Refusal(Verdict.REJECTED, f"input: nested deeper than {INPUT_DEPTH_MAX}")
         definition = self._catalog.find(connection, start.name, start.version)
         if definition is None:
             what = f"saga {start.name!r}" + (f" version {start.version}" if start.version is not None else "")
@@ -63,7 +69,6 @@ class Starts:
             waited_ms = now_ms - start.sent_at
             late = item.answer is None and waited_ms > self._unknown_version_ms
             return Refusal(Verdict.REJECTED if late else Verdict.UNKNOWN_DEFINITION, reason)
-        value: Json = msgspec.json.decode(start.input)
         problem = self._rules.problem(definition, value)
         if problem is not None:
             where = problem.field or "input"
@@ -75,7 +80,7 @@ class Starts:
         saga = begin(definition, id=item.saga_id, input=value, labels=start.labels, now=now_ms)
         if item.trace:
             saga = dataclasses.replace(saga, trace=item.trace)
-        return Embryo(definition, saga, birth_of(item))
+        return Embryo(definition, saga, _birth(item, value))
 
 
 def rejected(item: StartItem, refusal: Refusal, now_ms: int) -> Embryo:
@@ -103,8 +108,15 @@ def rejected(item: StartItem, refusal: Refusal, now_ms: int) -> Embryo:
 def birth_of(item: StartItem) -> Birth:
     """What the row of this start's saga keeps of it."""
     try:
-        hash_ = content_hash(msgspec.json.decode(item.start.input))
-    except (msgspec.DecodeError, RecursionError, ValueError):
+        return _birth(item, msgspec.json.decode(item.start.input))
+    except (msgspec.DecodeError, RecursionError):
+        return Birth(key=item.start.key, input_hash="", start_message=item.message_id)
+
+
+def _birth(item: StartItem, value: Json) -> Birth:
+    try:
+        hash_ = content_hash(value)
+    except (RecursionError, ValueError):
         hash_ = ""
     return Birth(key=item.start.key, input_hash=hash_, start_message=item.message_id)
 
@@ -118,11 +130,6 @@ def _malformed(item: StartItem) -> str | None:
             return f"labels/{name[:40]!r}: too long, or has a NUL character"
     if start.key is not None and (not start.key or len(start.key) > KEY_CHARS_MAX or "\x00" in start.key):
         return f"key: must have 1 to {KEY_CHARS_MAX} characters and no NUL"
-    try:
-        if _depth(msgspec.json.decode(start.input)) > INPUT_DEPTH_MAX:
-            return f"input: nested deeper than {INPUT_DEPTH_MAX}"
-    except (msgspec.DecodeError, RecursionError) as error:
-        return f"input: no JSON: {error}"
     return None
 
 
