@@ -7,8 +7,9 @@ Every function raises StoreUnavailable when the database is away.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -20,11 +21,16 @@ from amends.coordinator.records import (
     Header,
     History,
     LogRow,
+    OpenBreaker,
+    OutboxEntry,
     Position,
     Pruned,
+    QueueLoad,
     SagaFilter,
     StepRow,
+    TimerRow,
 )
+from amends.coordinator.saga.state import Phase
 from amends.db.engines import transaction
 from amends.outbox.wire import saga_id_of
 
@@ -38,20 +44,41 @@ _HEADER = """id::text, name, version, status, backwards, key, labels, input_hash
 
 # One saga's header, with its overrides.
 HEADER = f"""
-    SELECT {_HEADER}, coalesce(head->'overrides', '[]'), input::text FROM amends.saga WHERE id = %(id)s::uuid
+    SELECT {_HEADER}, coalesce(head->'overrides', '[]'), input::text, coalesce(head->>'pivot', 'none'),
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+    FROM amends.saga WHERE id = %(id)s::uuid
 """
 
 # When an id was pruned (S3), and the hash of the input it had.
 PRUNED = "SELECT at, input_hash FROM amends.spent_id WHERE id = %(id)s::uuid"
 
-# A saga's steps, with the breaker of the queue their current op goes to. In the order of `StepRow`.
+# A saga's steps, those that are under way first; each with its timer, its command if that is still in the outbox, and
+# the breaker of the queue its current op goes to if that is open. In the order of `StepRow` and what it holds.
 STEPS = """
     SELECT step.path, step.node, step.queue, step.phase, step.op, step.closes, step.did, step.round,
         step.attempt, step.since_ms, step.due_ms, step.error, step.extra->>'override', step.result::text,
-        breaker.opened_at
+        (extract(epoch FROM timer.due_at) * 1000)::bigint, (extract(epoch FROM timer.sent_at) * 1000)::bigint,
+        (extract(epoch FROM timer.held_since) * 1000)::bigint, (extract(epoch FROM timer.leased_until) * 1000)::bigint,
+        entry.id, (extract(epoch FROM entry.created_at) * 1000)::bigint,
+        (extract(epoch FROM entry.due_at) * 1000)::bigint, entry.attempts, entry.last_error,
+        (extract(epoch FROM entry.parked_at) * 1000)::bigint, (extract(epoch FROM entry.returned_since) * 1000)::bigint,
+        (extract(epoch FROM breaker.opened_at) * 1000)::bigint,
+        (extract(epoch FROM breaker.probe_until) * 1000)::bigint
     FROM amends.step AS step
+    LEFT JOIN amends.timer AS timer ON timer.saga_id = step.saga_id AND timer.path = step.path
+    LEFT JOIN amends.outbox AS entry ON entry.id = timer.outbox_id AND entry.sent_at IS NULL AND step.phase = 'awaiting'
     LEFT JOIN amends.breaker AS breaker ON breaker.queue = step.queue AND breaker.state = 'open'
-    WHERE step.saga_id = %(id)s::uuid ORDER BY step.since_ms, step.path LIMIT %(rows_max)s
+    WHERE step.saga_id = %(id)s::uuid
+    ORDER BY {first}step.since_ms, step.path LIMIT %(rows_max)s
+"""
+AS_BEGUN = STEPS.format(first="")
+UNDER_WAY_FIRST = STEPS.format(first="step.phase = 'settled', step.phase <> 'stuck', ")
+
+# How many commands of some queues are out and parked; walks two partial indexes.
+LOADS = """
+    SELECT queue, count(*) FILTER (WHERE phase <> 'parked' AND op = 'do'), count(*) FILTER (WHERE phase = 'parked')
+    FROM amends.step WHERE queue = ANY(%(queues)s::text[]) AND phase IN ('awaiting', 'backoff', 'parked')
+    GROUP BY queue
 """
 
 # A saga's log from its beginning.
@@ -90,6 +117,19 @@ def find_saga(database: Engine, saga_id: UUID, *, steps_max: int) -> Detail | Pr
     """One saga with up to `steps_max` of its steps; what is left of it if it was pruned; None if unknown."""
     with _reading(database) as connection:
         return _find(connection, saga_id, steps_max)
+
+
+def find_waiting(
+    database: Engine, saga_id: UUID, *, steps_max: int
+) -> tuple[Detail, dict[str, QueueLoad]] | Pruned | None:
+    """One saga with up to `steps_max` of its steps, those under way first, and how full their windows are."""
+    with _reading(database) as connection:
+        found = _find(connection, saga_id, steps_max, UNDER_WAY_FIRST)
+        if not isinstance(found, Detail):
+            return found
+        queues = sorted({step.queue for step in found.steps if step.phase == Phase.PARKED})
+        rows = connection.exec_driver_sql(LOADS, {"queues": queues}).all() if queues else []
+        return found, {queue: QueueLoad(out, parked) for queue, out, parked in rows}
 
 
 def history(database: Engine, saga_id: UUID, *, rows_max: int) -> History | Pruned | None:
@@ -138,15 +178,27 @@ def find_definition(database: Engine, name: str, version: int | None) -> Definit
         raise UnknownDefinition(name, None, connection.exec_driver_sql(NAMES).scalars())
 
 
-def _find(connection: Connection, saga_id: UUID, steps_max: int) -> Detail | Pruned | None:
+def _find(
+    connection: Connection, saga_id: UUID, steps_max: int, steps_sql: str = AS_BEGUN
+) -> Detail | Pruned | None:
     wanted = {"id": str(saga_id), "rows_max": steps_max}
     row = connection.exec_driver_sql(HEADER, wanted).first()
     if row is None:
         gone = connection.exec_driver_sql(PRUNED, wanted).first()
         return Pruned(*gone) if gone is not None else None
-    steps = [StepRow(*step) for step in connection.exec_driver_sql(STEPS, wanted).all()]
-    *header, overrides, input_text = row
-    return Detail(Header(*header), overrides, input_text, steps)
+    steps = [_step(step) for step in connection.exec_driver_sql(steps_sql, wanted).all()]
+    *header, overrides, input_text, pivot, now_ms = row
+    return Detail(Header(*header), overrides, input_text, pivot, now_ms, steps)
+
+
+def _step(row: Sequence[Any]) -> StepRow:
+    timer, entry, breaker = row[14:18], row[18:25], row[25:]
+    beside: list[Any] = [
+        TimerRow(*timer) if timer[0] is not None else None,
+        OutboxEntry(*entry) if entry[0] is not None else None,
+        OpenBreaker(*breaker) if breaker[0] is not None else None,
+    ]
+    return StepRow(*row[:14], *beside)
 
 
 def _conditions(

@@ -32,8 +32,47 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class TimerRow:
+    """What is due for a step. `leased_until_ms` is set while a coordinator has claimed it (E3)."""
+
+    due_ms: int
+    sent_ms: int
+    held_since_ms: int | None
+    leased_until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxEntry:
+    """A command that is still in the outbox. `parked_ms`: its own fault keeps it there (O4)."""
+
+    id: int
+    created_ms: int
+    due_ms: int
+    attempts: int
+    error: str | None
+    parked_ms: int | None
+    returned_since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """The open breaker of a command queue (M6). At `probe_ms` the next probe goes out."""
+
+    opened_ms: int
+    probe_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """How many commands of a queue are out, and how many are parked (E4)."""
+
+    out: int
+    parked: int
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step instance. `breaker_opened_at` is set while the breaker of its queue is open."""
+    """One step instance, with what stands about it elsewhere: timer, unsent command, open breaker of its queue."""
 
     path: str
     node: str
@@ -49,16 +88,20 @@ class StepRow:
     error: str | None
     override: str | None
     result: str | None
-    breaker_opened_at: datetime | None
+    timer: TimerRow | None
+    entry: OutboxEntry | None
+    breaker: OpenBreaker | None
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One saga in full. `input` and the steps' results are JSON text."""
+    """One saga in full, as it was at `now_ms`. `input` and the steps' results are JSON text."""
 
     header: Header
     overrides: Sequence[str]
     input: str
+    pivot: str
+    now_ms: int
     steps: Sequence[StepRow]
 
 

@@ -6,7 +6,7 @@ One contract suite (`tests/outbox/test_driver_contract.py`) holds both to these 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -47,6 +47,13 @@ class Settled(NamedTuple):
     fate: Fate
     reason: str = ""
     confirm_s: float = 0.0  # seconds from publish to this answer
+
+
+class QueueState(NamedTuple):
+    """A queue as the broker sees it: who consumes it, and how many messages nobody has taken yet."""
+
+    consumers: int
+    ready: int
 
 
 class Publisher(Protocol):
@@ -155,6 +162,13 @@ class Broker(Protocol):
         """A new consumer of these queues, not connected yet; it adds them to the topology.
 
         Of each queue it has at most `prefetch` messages unacknowledged.
+        """
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
+        """How these queues stand; None where there is no such queue. Changes nothing, declares nothing.
+
+        Each of the broker's hosts has `timeout_s` to let us in, and as long for each answer.
+        Raises: BrokerUnavailable.
         """
 
     def close(self) -> None:

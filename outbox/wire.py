@@ -115,6 +115,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""  # accepted, duplicate, conflict, rejected, quarantined
 
 
+# The reason of a `failed` that met somebody else's lock; `amends why` tells it apart.
+LOCK_HELD: Final = "another transaction holds a lock"
+
 HEADER_ROW = "amends-row"  # the outbox row id of a message that needs a receipt or has a key
 HEADER_RECEIPT_TO = "amends-receipt-to"  # the queue that wants the receipt
 HEADER_TRACEPARENT = "traceparent"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from amends.coordinator.cli.printing import cell, visible
 
-_STATUS_STYLES: Final = {
+STATUS_STYLES: Final = {
     "running": "cyan",
     "compensating": "yellow",
     "stuck": "bold red",
@@ -26,7 +26,7 @@ _OUTCOME_STYLES: Final = {
     "refused": "yellow",
     "failed": "red",
     "timeout": "red",
-    **_STATUS_STYLES,
+    **STATUS_STYLES,
 }
 
 
@@ -38,8 +38,8 @@ def saga_table(rows: Iterable[Mapping[str, Any]]) -> Table:
         table.add_row(
             cell(row["id"]),
             cell(f"{row['name']} v{row['version']}"),
-            cell(row["status"], _STATUS_STYLES.get(row["status"], "")),
-            cell(_moment(row["started_at"])),
+            cell(row["status"], STATUS_STYLES.get(row["status"], "")),
+            cell(moment(row["started_at"])),
             cell(_took(row)),
             cell(row["key"]),
             cell(_labels(row["labels"])),
@@ -56,15 +56,15 @@ def show_saga(
         (visible(f"{saga['name']} v{saga['version']} "), "bold"),
         saga["id"],
         "  ",
-        (saga["status"], _STATUS_STYLES.get(saga["status"], "")),
+        (saga["status"], STATUS_STYLES.get(saga["status"], "")),
     )
     console.print(head)
     facts = {
         "key": saga["key"],
         "labels": _labels(saga["labels"]),
-        "started": _moment(saga["started_at"]),
-        "ended": _moment(saga["ended_at"]) if saga["ended_at"] else None,
-        "deadline": _moment(saga["deadline_at"]) if saga["deadline_at"] and not saga["ended_at"] else None,
+        "started": moment(saga["started_at"]),
+        "ended": moment(saga["ended_at"]) if saga["ended_at"] else None,
+        "deadline": moment(saga["deadline_at"]) if saga["deadline_at"] and not saga["ended_at"] else None,
         "why": saga["error"],
         "overrides": "; ".join(saga["overrides"]),
         "input": json.dumps(saga["input"], ensure_ascii=False) if payloads else None,
@@ -98,7 +98,7 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
             cell(f"{entry['what']} {entry['op']}" if entry["what"] == "sent" else what),
             cell(entry["path"]),
             cell(entry["attempt"]),
-            cell(_seconds(entry["duration"])),
+            cell(seconds(entry["duration"])),
             cell(outcome, _OUTCOME_STYLES.get(outcome or "", "")),
             cell(why),
         )
@@ -111,7 +111,7 @@ def definition_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     table = _table("saga", "version", "active", "hash", "registered", "by")
     for row in rows:
         active = "yes" if row["active"] else ""
-        registered = _moment(row["registered_at"])
+        registered = moment(row["registered_at"])
         table.add_row(
             cell(row["name"]),
             cell(row["version"]),
@@ -132,7 +132,7 @@ def parked_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             cell(row["id"]),
             cell(row["type"]),
             cell(to),
-            cell(_moment(row["parked_at"])),
+            cell(moment(row["parked_at"])),
             cell(row["attempts"]),
             cell(row["error"]),
         )
@@ -147,7 +147,7 @@ def _labels(labels: Mapping[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
-def _moment(text: str) -> str:
+def moment(text: str) -> str:
     """In the reader's own time zone, to the second."""
     return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
@@ -160,15 +160,16 @@ def _took(row: Mapping[str, Any]) -> str:
     if not row["ended_at"]:
         return ""
     took = datetime.fromisoformat(row["ended_at"]) - datetime.fromisoformat(row["started_at"])
-    return _seconds(took.total_seconds())
+    return seconds(took.total_seconds())
 
 
-def _seconds(seconds: float | None) -> str:
-    if seconds is None:
+def seconds(length: float | None) -> str:
+    """A duration as a person reads it."""
+    if length is None:
         return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    if length < 1:
+        return f"{length * 1000:.0f} ms"
+    if length < 120:
+        return f"{length:.1f} s"
+    minutes, rest = divmod(round(length), 60)
     return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"

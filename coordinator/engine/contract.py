@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Protocol
 
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.saga.events import Act
+from amends.outbox.ports import QueueState
 from amends.outbox.wire import Start
 
 
@@ -89,3 +91,13 @@ class Engine(Protocol):
 
     def status(self) -> EngineStatus:
         """How the coordinator is, without I/O."""
+
+    @property
+    def broker_in_process(self) -> bool:
+        """Whether the broker confirms a command only when its participant has dealt with it."""
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
+        """How these command queues (`payments.do`) stand at the broker; None where there is no such queue.
+
+        Raises: BrokerUnavailable.
+        """

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Final
@@ -39,6 +39,7 @@ from amends.outbox.message import OutboxRow, new_message_id
 from amends.outbox.observer import OutboxObserver
 from amends.outbox.ports import (
     Broker,
+    QueueState,
     Topology,
     command_queue,
     coordinator_queue,
@@ -197,6 +198,16 @@ class Coordinator:
             database_up=self._decider.database_up,
             broker_up=self._consuming.broker_up,
         )
+
+    @property
+    def broker_in_process(self) -> bool:
+        """Whether the broker confirms a command only when its participant has dealt with it."""
+        return self._broker.confirms_when_consumed
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
+        """How these command queues stand at the broker. Raises: BrokerUnavailable."""
+        found = self._broker.look([f"{self._prefix}.{queue}" for queue in queues], timeout_s=timeout_s)
+        return {queue: found[f"{self._prefix}.{queue}"] for queue in queues}
 
     def _declare(self) -> None:
         """Declare the queues of every participant, so that commands can wait for one that is not up yet."""

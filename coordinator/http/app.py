@@ -13,11 +13,12 @@ from starlette.middleware import Middleware
 
 from amends.coordinator import queries
 from amends.coordinator.engine.contract import Engine
-from amends.coordinator.http import definitions, health, outbox, sagas
+from amends.coordinator.http import definitions, explaining, health, outbox, sagas
 from amends.coordinator.http.access import Access
 from amends.coordinator.http.answers import Problem, answer_errors
 from amends.coordinator.http.door import DoorState
 from amends.coordinator.http.limits import LimitBody, Limits
+from amends.coordinator.http.looking import Looking
 from amends.coordinator.http.reading import THREADS, Reading
 from amends.coordinator.http.tokens import Tokens
 from amends.coordinator.http.waiting import Waiting
@@ -48,12 +49,14 @@ def build_app(
     loopback only.
     """
     reading = Reading(database, threads=threads)
+    looking = Looking(coordinator)
     waiting = Waiting(lambda ids: reading.run(queries.ended_among, ids))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         waiting.close()
+        looking.close()
         reading.close()
 
     app = FastAPI(
@@ -66,8 +69,10 @@ def build_app(
         # Who asks is known before a body is read, and a body is within its limits before a model is made of it.
         middleware=[Middleware(Access, tokens=tokens), Middleware(LimitBody, limits=limits or Limits())],
     )
-    app.state.door = DoorState(engine=coordinator, reading=reading, waiting=waiting, scrape=scrape)
+    app.state.door = DoorState(
+        engine=coordinator, reading=reading, waiting=waiting, looking=looking, scrape=scrape
+    )
     answer_errors(app)
-    for routes in (sagas, definitions, outbox, health):
+    for routes in (sagas, explaining, definitions, outbox, health):
         app.include_router(routes.router)
     return app

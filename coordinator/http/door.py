@@ -1,4 +1,4 @@
-"""What every route needs: the engine to ask, the database to read, who waits."""
+"""What every route needs: the engine to ask, the database to read, the broker to look at, who waits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from amends.coordinator.engine.contract import Engine
 from amends.coordinator.errors import NotAccepting
 from amends.coordinator.http.answers import Refusal
+from amends.coordinator.http.looking import Looking
 from amends.coordinator.http.reading import Reading
 from amends.coordinator.http.waiting import Waiting
 
@@ -28,6 +29,7 @@ class DoorState:
     engine: Engine
     reading: Reading
     waiting: Waiting
+    looking: Looking
     scrape: Callable[[], bytes]
 
     async def answer(self, future: Future[T], timeout_s: float = ANSWER_S) -> T:

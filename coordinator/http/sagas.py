@@ -21,6 +21,7 @@ from amends.coordinator.errors import UnknownSaga
 from amends.coordinator.http.access import Operator, Reader, Starter
 from amends.coordinator.http.answers import Refusal
 from amends.coordinator.http.door import Door
+from amends.coordinator.http.finding import there
 from amends.coordinator.http.requests import (
     ActBody,
     RetryBody,
@@ -31,7 +32,7 @@ from amends.coordinator.http.requests import (
 )
 from amends.coordinator.http.showing import shown_line, shown_saga, shown_timeline
 from amends.coordinator.http.views import ActView, SagaPage, SagaView, StartedView, TimelineView
-from amends.coordinator.records import Detail, Position, Pruned, SagaFilter
+from amends.coordinator.records import Position, SagaFilter
 from amends.coordinator.saga.events import Act, Compensate, Retry, Skip
 from amends.coordinator.saga.state import Status
 from amends.outbox.wire import Start, saga_id_of
@@ -116,15 +117,13 @@ async def get_saga(
     if wait:
         await door.waiting.until_ended(str(saga_id), wait)
     found = await door.reading.run(queries.find_saga, saga_id, steps_max=STEPS_MAX)
-    return shown_saga(_there(saga_id, found), payloads=payloads)
+    return shown_saga(there(saga_id, found), payloads=payloads)
 
 
 @router.get("/{saga_id}/timeline")
 async def get_timeline(saga_id: UUID, door: Door, _: Reader) -> TimelineView:
     """What happened to a saga, line by line, and what it waits for now."""
-    found = await door.reading.run(queries.history, saga_id, rows_max=TIMELINE_MAX)
-    if found is None or isinstance(found, Pruned):
-        raise _not_there(saga_id, found)
+    found = there(saga_id, await door.reading.run(queries.history, saga_id, rows_max=TIMELINE_MAX))
     catalog = door.engine.catalog
     # The catalog may ask the database, and a long log takes a while to replay: not on the event loop.
     return await door.reading.run(lambda _: shown_timeline(found, catalog, rows_max=TIMELINE_MAX))
@@ -181,19 +180,6 @@ def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
             return Refusal(409, "unknown_definition", answer.reason, field)
         case _:
             return Refusal(422, "invalid_input", answer.reason, answer.field or "input")
-
-
-def _there(saga_id: UUID, found: Detail | Pruned | None) -> Detail:
-    if isinstance(found, Detail):
-        return found
-    raise _not_there(saga_id, found)
-
-
-def _not_there(saga_id: UUID, found: Pruned | None) -> Exception:
-    if found is None:
-        return UnknownSaga(str(saga_id))
-    at = found.at.astimezone(UTC).isoformat(timespec="seconds")
-    return Refusal(410, "pruned_saga", f"saga {saga_id} ended and was pruned at {at}", "saga_id")
 
 
 def _labels(pairs: Sequence[str]) -> dict[str, str]:

@@ -8,7 +8,6 @@ from datetime import datetime
 from amends.coordinator import timeline
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine.journal import decode_event
-from amends.coordinator.explain import saga_waits_for, waits_for
 from amends.coordinator.http.views import (
     EntryView,
     SagaLine,
@@ -21,6 +20,7 @@ from amends.coordinator.http.views import (
 from amends.coordinator.records import Detail, Header, History, LogRow, StepRow
 from amends.coordinator.saga.events import Event
 from amends.coordinator.saga.state import FORMAT, Saga, Status
+from amends.coordinator.why.sagas import in_words, summary
 
 
 def shown_line(header: Header) -> SagaLine:
@@ -46,8 +46,8 @@ def shown_saga(detail: Detail, *, payloads: bool) -> SagaView:
         **shown_line(detail.header).model_dump(),
         input_hash=detail.header.input_hash,
         overrides=list(detail.overrides),
-        steps=[_step(step, payloads=payloads) for step in detail.steps],
-        waits_for=saga_waits_for(detail),
+        steps=[_step(step, detail, payloads=payloads) for step in detail.steps],
+        waits_for=summary(detail),
         input=json.loads(detail.input) if payloads else None,
     )
 
@@ -61,7 +61,7 @@ def shown_timeline(history: History, catalog: Catalog, *, rows_max: int) -> Time
         version=header.version,
         status=header.status,
         entries=[_entry(entry) for entry in timeline.entries(_course(history, catalog))],
-        waits_for=saga_waits_for(history.detail),
+        waits_for=summary(history.detail),
         truncated=len(history.log) >= rows_max,
     )
 
@@ -102,7 +102,7 @@ def _begun(detail: Detail) -> Saga:
     )
 
 
-def _step(step: StepRow, *, payloads: bool) -> StepView:
+def _step(step: StepRow, detail: Detail, *, payloads: bool) -> StepView:
     return StepView(
         path=step.path,
         participant=step.queue.rpartition(".")[0],
@@ -114,7 +114,7 @@ def _step(step: StepRow, *, payloads: bool) -> StepView:
         due_at=_maybe(step.due_ms),
         error=step.error,
         override=step.override,
-        waits_for=waits_for(step),
+        waits_for=in_words(step, detail),
         result=json.loads(step.result) if payloads and step.result is not None else None,
     )
 

@@ -109,6 +109,47 @@ class TimelineView(BaseModel):
     truncated: bool
 
 
+class WaitView(BaseModel):
+    """One thing a saga waits for. `cause` is a constant word, `text` says it to people.
+
+    `path` is empty where it is the whole saga. `next` is what comes by itself, at `next_at` where that is known; null
+    if nothing does. `acts` are what an operator can do, as commands.
+    """
+
+    cause: str
+    path: str
+    text: str
+    since: datetime | None
+    next: str | None
+    next_at: datetime | None
+    acts: list[str]
+
+
+class DeadlineView(BaseModel):
+    """When a saga's deadline comes, and what it does then."""
+
+    at: datetime
+    then: str
+
+
+class WhyView(BaseModel):
+    """Why a saga does not move: nothing waits once it has ended. `more` steps wait beside those that are listed.
+
+    `deadline` is null where none applies any more.
+    """
+
+    id: str
+    name: str
+    version: int
+    status: str
+    started_at: datetime
+    ended_at: datetime | None
+    at: datetime
+    waits: list[WaitView]
+    more: int
+    deadline: DeadlineView | None
+
+
 class DefinitionLine(BaseModel):
     """One registered version."""
 

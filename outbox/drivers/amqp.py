@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from amends.outbox.drivers.amqp_consumer import AmqpConsumer
 from amends.outbox.drivers.amqp_link import Limits, Link, connect
+from amends.outbox.drivers.amqp_looking import look_at
 from amends.outbox.drivers.amqp_publisher import AmqpPublisher
 from amends.outbox.drivers.amqp_topology import SharedTopology
 from amends.outbox.drivers.amqp_url import Address
-from amends.outbox.ports import Consumer, Publisher, Topology
+from amends.outbox.ports import Consumer, Publisher, QueueState, Topology
 
 LIMITS = Limits()
 
@@ -40,6 +41,11 @@ class AmqpBroker:
             raise ValueError(f"prefetch must be at least 1, not {prefetch}: 0 would mean without a limit")
         self.declare(Topology(queues=frozenset(queues)))
         return AmqpConsumer(self._link_of("consumer"), self._topology, queues, prefetch)
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
+        return look_at(
+            self._addresses, queues, limits=self._limits, name=f"{self._name} look", timeout_s=timeout_s
+        )
 
     def close(self) -> None:
         """Nothing: every connection belongs to a publisher or a consumer."""

@@ -10,12 +10,13 @@ One lock guards the whole broker; nobody polls: who waits, waits on a condition 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from time import monotonic
 
 from amends.outbox.drivers.memory_consumer import MemoryConsumer
 from amends.outbox.drivers.memory_publisher import MemoryPublisher
 from amends.outbox.drivers.memory_queue import MemoryQueue
-from amends.outbox.ports import Consumer, Publisher, Topology
+from amends.outbox.ports import Consumer, Publisher, QueueState, Topology
 
 _brokers: dict[str, MemoryBroker] = {}
 _brokers_lock = threading.Lock()
@@ -54,6 +55,12 @@ class MemoryBroker:
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         self.declare(Topology(queues=frozenset(queues)))
         return MemoryConsumer(self.lock, [self.queues[queue] for queue in dict.fromkeys(queues)], prefetch)
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:  # noqa: ARG002 - Nothing here waits.
+        with self.lock:
+            found = {name: self.queues.get(name) for name in queues}
+            now = monotonic()
+            return {name: None if queue is None else queue.state(now) for name, queue in found.items()}
 
     def close(self) -> None:
         with _brokers_lock:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from amends.outbox.message import Message
-from amends.outbox.ports import Fate, Settled
+from amends.outbox.ports import Fate, QueueState, Settled
 
 
 class Confirms:
@@ -98,6 +98,11 @@ class MemoryQueue:
             if expires_at is None or expires_at > now:
                 return
             self.ready.popleft().confirm(now)
+
+    def state(self, now: float) -> QueueState:
+        """Who consumes it, and what nobody has taken."""
+        ready = sum(one.expires_at is None or one.expires_at > now for one in self.ready)
+        return QueueState(consumers=len(self.consumers), ready=ready)
 
     def notify(self) -> None:
         """Wake the consumers that wait."""

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from amends.outbox.wire import LOCK_HELD
 from amends.participants.barrier.answers import Answer, failed
 from amends.participants.errors import BreakerOpen, Failed, ParticipantError
 
@@ -44,7 +45,7 @@ def transient(error: BaseException) -> Answer:
     if isinstance(error, BreakerOpen):
         return failed(str(error), spent=False, retry_after_s=error.retry_after_s)
     if sqlstate(error) == LOCK_TIMEOUT or is_conflict(error):
-        return failed("another transaction holds a lock", spent=False)
+        return failed(LOCK_HELD, spent=False)
     return failed(described(error), spent=True)
 
 

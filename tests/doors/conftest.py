@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from amends.db.cli import main
 from amends.db.engines import open_engine
 from amends.outbox.broker import open_broker
+from amends.outbox.ports import Broker
 from tests.doors.house import TOKENS, House, Run, Said, order
 from tests.engine.world import World
 from tests.servers.postgres import PostgresServer
@@ -23,9 +24,15 @@ def make_house(coordinator_database: Engine) -> Iterator[Callable[..., House]]:
     """Makes coordinators with doors on one database; all are stopped afterwards."""
     houses: list[House] = []
 
-    def make(prefix: str | None = None, **how: object) -> House:
+    def make(
+        prefix: str | None = None,
+        broker: Broker | None = None,
+        settings: dict[str, object] | None = None,
+        **how: object,
+    ) -> House:
         name = prefix or f"t{uuid4().hex[:8]}"
-        world = World(coordinator_database, open_broker(f"memory://{name}"), name).start()
+        broker = broker or open_broker(f"memory://{name}")
+        world = World(coordinator_database, broker, name, **settings or {}).start()
         houses.append(House(world, **how))  # type: ignore[arg-type]
         return houses[-1]
 

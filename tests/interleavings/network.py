@@ -6,14 +6,14 @@ message that is slow and one that is lost look alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any, Protocol
 
 from amends.outbox import wire
 from amends.outbox.message import Message
-from amends.outbox.ports import Broker, Consumer, Fate, Outgoing, Publisher, Settled, Topology
+from amends.outbox.ports import Broker, Consumer, Fate, Outgoing, Publisher, QueueState, Settled, Topology
 from tests.waiting import eventually
 
 
@@ -100,6 +100,9 @@ class Network:
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         return self._broker.consumer(queues, prefetch=prefetch)
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
+        return self._broker.look(queues, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Only our own part: the broker belongs to somebody else."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from amends.outbox.ports import Broker, Consumer, Outgoing, Publisher, Settled, Topology
+from amends.outbox.ports import Broker, Consumer, Outgoing, Publisher, QueueState, Settled, Topology
 
 
 class WatchedBroker:
@@ -26,6 +26,9 @@ class WatchedBroker:
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         return self._broker.consumer(queues, prefetch=prefetch)
+
+    def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
+        return self._broker.look(queues, timeout_s=timeout_s)
 
     def close(self) -> None:
         self._broker.close()

@@ -1,0 +1,132 @@
+"""Why a saga does not move: its steps' reasons, its own, and its deadline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from amends.coordinator.records import Detail, QueueLoad, StepRow
+from amends.coordinator.saga.state import FORMAT, Phase, Pivot, Status
+from amends.coordinator.why.causes import NOT_ASKED, Broker, Cause, Wait
+from amends.coordinator.why.steps import Surroundings, wait_of
+from amends.coordinator.why.words import REASON, asked, retry
+
+_ENDED = frozenset(status.value for status in Status if status.ended)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When the saga's deadline comes, in milliseconds since 1970, and what it does then."""
+
+    at: int
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Everything a saga waits for; nothing once it has ended. `deadline` is None where none applies."""
+
+    waits: Sequence[Wait]
+    deadline: Deadline | None
+
+
+def explain(
+    detail: Detail, loads: Mapping[str, QueueLoad] | None = None, broker: Broker = NOT_ASKED
+) -> Explanation:
+    """Why a saga waits. Without `loads` and `broker` only what its own rows tell."""
+    if detail.header.status in _ENDED:
+        return Explanation((), None)
+    around = Surroundings(saga_id=detail.header.id, now=detail.now_ms, loads=loads or {}, broker=broker)
+    return Explanation(_own(detail) or _of_steps(detail, around), _deadline(detail))
+
+
+def queues_to_ask(detail: Detail) -> frozenset[str]:
+    """The command queues, without prefix, whose state would tell more."""
+    if detail.header.status not in (Status.RUNNING, Status.COMPENSATING):
+        return frozenset()
+    return frozenset(
+        step.queue
+        for step in detail.steps
+        if step.phase == Phase.AWAITING or (step.breaker is not None and step.phase != Phase.SETTLED)
+    )
+
+
+def in_words(step: StepRow, detail: Detail) -> str | None:
+    """What one step waits for, as one line; None once it is settled or its saga has ended."""
+    if detail.header.status in _ENDED:
+        return None
+    wait = wait_of(step, Surroundings(saga_id=detail.header.id, now=detail.now_ms))
+    return wait.text if wait is not None else None
+
+
+def summary(detail: Detail) -> str | None:
+    """What the whole saga waits for, as one line; None once it has ended."""
+    waits = explain(detail).waits
+    if not waits:
+        return None
+    if detail.header.status == Status.STUCK:
+        stuck = [wait for wait in waits if wait.cause is Cause.STUCK]
+        places = "; ".join(f"{wait.path or 'the saga'}: {wait.text}" for wait in stuck)
+        return f"{places}. Mend the cause, then `{stuck[0].acts[0]}`" if stuck else places
+    return "; ".join(f"{wait.path}: {wait.text}" if wait.path else wait.text for wait in waits)
+
+
+def _own(detail: Detail) -> list[Wait]:
+    """What concerns the saga as a whole, and makes its steps' reasons beside the point."""
+    header = detail.header
+    if header.format > FORMAT:
+        text = "a newer release keeps this saga; coordinators of this one leave it alone"
+        act = "amends coordinator"
+        return [Wait(cause=Cause.NEWER, path="", text=text, next="a newer coordinator goes on", acts=(act,))]
+    if header.status != Status.STUCK:
+        return []
+    places = {one["path"]: one["reason"] for one in header.stuck_steps or ()}
+    steps = {step.path: step for step in detail.steps}
+    waits = [_stuck(detail, path, reason, steps.get(path)) for path, reason in places.items()]
+    for step in detail.steps:
+        if step.path not in places and step.phase != Phase.SETTLED:
+            text = f"{asked(step)} goes on when the saga does"
+            waits.append(
+                Wait(cause=Cause.SAGA_STUCK, path=step.path, text=text, next="then it is sent again at once")
+            )
+    return waits
+
+
+def _stuck(detail: Detail, path: str, reason: str, step: StepRow | None) -> Wait:
+    header = detail.header
+    forwards = not header.backwards
+    before_pivot = forwards and detail.pivot in (Pivot.NONE, Pivot.AHEAD)
+    late = before_pivot and header.deadline_ms is not None and header.deadline_ms <= detail.now_ms
+    acts = [retry(header.id, step, deadline=late)]
+    if step is not None:
+        acts.append(f"amends sagas skip {header.id} --step {path} {REASON}")
+    if forwards and detail.pivot != Pivot.PASSED:
+        acts.append(f"amends sagas compensate {header.id} {REASON}")
+    return Wait(
+        cause=Cause.STUCK,
+        path=path,
+        text=f"an operator is needed: {reason}",
+        since=step.since_ms if step is not None else header.clock_ms,
+        acts=acts,
+    )
+
+
+def _of_steps(detail: Detail, around: Surroundings) -> list[Wait]:
+    waits = []
+    for step in detail.steps:
+        if step.phase == Phase.STUCK:
+            waits.append(_stuck(detail, step.path, step.error or "", step))
+        elif (wait := wait_of(step, around)) is not None:
+            waits.append(wait)
+    return waits
+
+
+def _deadline(detail: Detail) -> Deadline | None:
+    header = detail.header
+    if header.deadline_ms is None or header.backwards or detail.pivot == Pivot.PASSED:
+        return None
+    if header.status == Status.STUCK:
+        return Deadline(header.deadline_ms, "nothing while it is stuck; once it moves again it turns back")
+    if detail.pivot == Pivot.SENT:
+        return Deadline(header.deadline_ms, "the pivot's participant is asked whether it happened (P1)")
+    return Deadline(header.deadline_ms, "it turns back and compensates")
