@@ -1,6 +1,25 @@
 """The coordinator decides: the words of the saga language. They need no extra; engine and doors are submodules."""
 
 from amends.coordinator.language import Saga
-from amends.coordinator.saga.nodes import arg, chain, group, pivot, result, retry, step
+from amends.coordinator.saga.nodes import (
+    arg,
+    call,
+    chain,
+    choose,
+    each,
+    emit,
+    group,
+    item,
+    outer,
+    pivot,
+    result,
+    retry,
+    sleep,
+    step,
+    wait,
+)
 
-__all__ = ["Saga", "arg", "chain", "group", "pivot", "result", "retry", "step"]
+__all__ = [
+    "Saga", "arg", "call", "chain", "choose", "each", "emit", "group", "item", "outer", "pivot", "result", "retry",
+    "sleep", "step", "wait",
+]  # fmt: skip

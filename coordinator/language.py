@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import msgspec
@@ -10,6 +11,7 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.nodes import Duration, Sketch, chain, length_of
+from amends.coordinator.saga.references import json_of
 
 # In a JSON Schema: what is for people, what holds values, what holds schemas by name. All else is one, or holds some.
 _PROSE: Final = frozenset({"title", "description", "examples"})
@@ -21,7 +23,9 @@ class Saga:
     """A declared saga. Its `definition` is what is registered; declaring one does no I/O.
 
     `input` is the type of what a saga is started with: a msgspec Struct, a dataclass, a TypedDict, a pydantic model,
-    or a JSON Schema as a dict; None takes anything.
+    or a JSON Schema as a dict; None takes anything. `result` is what it comes to: references to steps that are certain
+    to have run, values and mixtures. `key` and `labels` are made of its input, for starts that bring none themselves.
+    `on_stuck` is the type of the domain event that is published when it needs an operator.
     Raises: InvalidDefinition, with every problem, its place and its mend.
     """
 
@@ -35,6 +39,10 @@ class Saga:
         version: int,
         deadline: Duration = "24h",
         input: type | dict[str, Any] | None = None,  # noqa: A002 - The word of the language.
+        result: object = None,
+        key: object = None,
+        labels: Mapping[str, object] | None = None,
+        on_stuck: str | None = None,
     ) -> None:
         if not isinstance(root, Sketch):
             raise TypeError(
@@ -50,6 +58,10 @@ class Saga:
                 "deadline": length_of(deadline),
                 "input": json_schema(name, input),
                 "root": root.json,
+                "result": json_of(result),
+                "key": None if key is None else json_of(key),
+                "labels": {name: json_of(value) for name, value in (labels or {}).items()},
+                "on_stuck": on_stuck,
             }
         )
 

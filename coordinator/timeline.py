@@ -16,15 +16,22 @@ from amends.coordinator.saga.effects import AttemptClosed, Effect, StepStuck
 from amends.coordinator.saga.effects import Send as Sent
 from amends.coordinator.saga.events import (
     Admitted,
+    Called,
     Compensate,
     DeadlineReached,
+    Edit,
     Event,
+    Finish,
+    Force,
     InternalError,
     Replied,
+    Reported,
     Retry,
+    Signalled,
     Skip,
     Started,
     TimerFired,
+    Told,
     Unsendable,
 )
 from amends.coordinator.saga.machine import advance, begin
@@ -154,11 +161,20 @@ class _Telling:
                 )
             case InternalError():
                 yield Entry(at=at, what="internal error", error=event.reason)
-            case Retry() | Skip():
+            case Signalled():
+                yield Entry(at=at, what="signal", path=event.name)
+            case Called():
+                yield Entry(at=at, what="called again", outcome=f"round {event.round}")
+            case Told():
+                yield Entry(at=at, what="told by its parent", outcome=event.order.value)
+            case Reported():
+                reason = event.reason or None
+                yield Entry(at=at, what="child", path=event.path, outcome=event.outcome.value, error=reason)
+            case Retry() | Edit() | Skip() | Force():
                 what = type(event).__name__.lower()
                 yield Entry(at=at, what=what, path=event.path, error=event.reason, actor=event.actor)
-            case Compensate():
-                yield Entry(at=at, what="compensate", error=event.reason, actor=event.actor)
+            case Compensate() | Finish():
+                yield Entry(at=at, what=type(event).__name__.lower(), error=event.reason, actor=event.actor)
             case TimerFired() | Admitted():
                 return  # What followed tells more: a timeout, a send.
             case _:

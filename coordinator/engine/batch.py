@@ -34,7 +34,7 @@ from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.timing import HeldTimer, Timing
 from amends.coordinator.engine.writing import write
 from amends.coordinator.saga.errors import ActRefused
-from amends.coordinator.saga.events import Admitted, Compensate, InternalError, Retry
+from amends.coordinator.saga.events import Admitted, Compensate, Finish, InternalError, Retry
 from amends.coordinator.saga.state import FORMAT, Phase, queue_of
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
@@ -187,7 +187,7 @@ class Batch:
                 "actor": act.actor,
                 "act": type(act).__name__.lower(),
                 "saga_id": item.saga_id,
-                "path": None if isinstance(act, Compensate) else act.path,
+                "path": None if isinstance(act, Compensate | Finish) else act.path,
                 "reason": act.reason.replace("\x00", ""),
                 "details": details,
             },

@@ -17,6 +17,12 @@ INTEGER_MAX: Final = 2**63 - 1
 NODES_MAX: Final = 1_000
 NODES_DEPTH_MAX: Final = 20
 NAME_CHARS_MAX: Final = 100
+AT_MOST_MAX: Final = 1_000
+CHUNK_MAX: Final = 10_000
+ITEMS_MAX: Final = 100_000
+NESTED_EACH_MAX: Final = 3
+SIGNALS_MAX: Final = 1_000
+LABELS_MAX: Final = 20
 VERSION_MAX: Final = 2**31 - 1
 
 _TEXT_BAD: Final = re.compile("[\x00\ud800-\udfff]")

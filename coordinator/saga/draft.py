@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import Effect
+from amends.coordinator.saga.effects import Effect, Ended
+from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Did, Op, Phase, Pivot, Saga, Step
-from amends.coordinator.saga.walk import Place, Plan
+from amends.coordinator.saga.leaves import StepNode
+from amends.coordinator.saga.state import (
+    Decision,
+    Did,
+    Fan,
+    Op,
+    Parent,
+    Phase,
+    Pivot,
+    Saga,
+    Status,
+    Step,
+)
+from amends.coordinator.saga.walk import Place, Plan, scope_of
 
-STUCK_COUNT = "stuck"  # Its key in `Saga.positions`, beside the node ids: how many steps need an operator.
+# Keys in `Saga.positions`, beside the node ids.
+STUCK_COUNT = "stuck"  # how many steps need an operator
+CONFIRMING = "confirming"  # how many parts are still to be confirmed
+THROUGH = "through"  # the way forward is behind
 
 
 class StepDraft:
     """One step while an event changes it; its fields are those of `Step`. Change `phase` by `Draft.move` alone."""
 
     __slots__ = (
-        "attempt", "closes", "did", "due", "error", "op", "override", "path", "phase", "place", "recorded", "result",
-        "round", "since", "spent",
+        "attempt", "child", "closes", "did", "due", "edited", "error", "forces", "op", "override", "path", "phase",
+        "place", "recorded", "result", "round", "since", "spent",
     )  # fmt: skip
 
     def __init__(self, path: str, place: Place, now: int) -> None:
@@ -37,6 +53,9 @@ class StepDraft:
         self.error = ""
         self.recorded: Mapping[str, Json] | None = None
         self.override: str | None = None
+        self.forces: Mapping[str, Json] | None = None
+        self.edited: Mapping[str, Json] | None = None
+        self.child = 0
 
     @classmethod
     def of(cls, step: Step, place: Place) -> StepDraft:
@@ -57,6 +76,9 @@ class StepDraft:
         draft.error = step.error
         draft.recorded = step.recorded
         draft.override = step.override
+        draft.forces = step.forces
+        draft.edited = step.edited
+        draft.child = step.child
         return draft
 
     def freeze(self) -> Step:
@@ -64,7 +86,7 @@ class StepDraft:
         return Step(
             path=self.path,
             node=self.place.id,
-            participant=self.place.step.to,
+            participant=self.participant,
             phase=self.phase,
             op=self.op,
             closes=self.closes,
@@ -78,6 +100,9 @@ class StepDraft:
             error=self.error,
             recorded=self.recorded,
             override=self.override,
+            forces=self.forces,
+            edited=self.edited,
+            child=self.child,
         )
 
     @property
@@ -85,13 +110,24 @@ class StepDraft:
         """How it is called in texts for people."""
         return f"step {self.path!r}"
 
+    @property
+    def participant(self) -> str:
+        """Who is commanded; empty if nobody is."""
+        return self.place.node.to if isinstance(self.place.node, StepNode) else ""
+
+    @property
+    def scope(self) -> str:
+        """The numbers of the items that the `each` nodes around it are at."""
+        return scope_of(self.path)
+
 
 class Draft:
     """One saga, one event, one moment `now`."""
 
     __slots__ = (
-        "_definition", "_saga", "_steps", "backwards", "cause", "deadline", "effects", "held", "now", "overrides",
-        "pivot", "plan", "positions", "resent", "status", "wants_back",
+        "_definition", "_saga", "_steps", "backwards", "cause", "deadline", "decision", "effects", "fans", "finishing",
+        "heard", "held", "lists", "now", "overrides", "parent", "pivot", "plan", "positions", "resent", "result",
+        "signals", "status", "wants_back",
     )  # fmt: skip
 
     def __init__(self, definition: Definition, saga: Saga, now: int, held: frozenset[str]) -> None:
@@ -104,6 +140,9 @@ class Draft:
         self.effects: list[Effect] = []
         self.resent: set[str] = set()  # paths whose command this event has sent or parked
         self.positions = dict(saga.positions)
+        self.fans: dict[str, Fan] = dict(saga.fans)
+        self.signals: dict[str, tuple[Json, ...]] = dict(saga.signals)
+        self.heard = saga.heard
         self.status = saga.status
         self.backwards = saga.backwards
         self.deadline = saga.deadline
@@ -111,6 +150,11 @@ class Draft:
         self.wants_back = saga.wants_back
         self.cause = saga.cause
         self.overrides = saga.overrides
+        self.parent: Parent | None = saga.parent
+        self.decision: Decision = saga.decision
+        self.finishing = saga.finishing
+        self.result: Json = saga.result
+        self.lists: dict[str, list[Json]] = {}  # what `each` nodes go over, as far as this event looked at it
 
     @property
     def id(self) -> str:
@@ -123,51 +167,92 @@ class Draft:
         return self._saga.input
 
     @property
+    def definition(self) -> Definition:
+        """What the saga is to do."""
+        return self._definition
+
+    @property
     def stuck(self) -> int:
         """How many steps are stuck."""
         return self.positions.get(STUCK_COUNT, 0)
+
+    @property
+    def through(self) -> bool:
+        """Whether the way forward is behind."""
+        return THROUGH in self.positions
 
     def fresh(self) -> Draft:
         """The same event's draft before it changed anything."""
         return Draft(self._definition, self._saga, self.now, self.held)
 
     def step(self, path: str) -> StepDraft | None:
-        """The step of that path, to be changed; None if it was never begun."""
+        """The step of that path, to be changed; None if it was never begun. Raises: NotLoaded."""
         draft = self._steps.get(path)
         if draft is None:
-            step = self._saga.steps.get(path)
+            step = self._stored(path)
             if step is None:
                 return None
             draft = self._steps[path] = StepDraft.of(step, self.plan.by_id[step.node])
         return draft
 
+    def result_of(self, path: str) -> StepDraft | Step | None:
+        """A step, only to be read. Raises: NotLoaded."""
+        return self._steps.get(path) or self._stored(path)
+
+    def _stored(self, path: str) -> Step | None:
+        saga = self._saga
+        step = saga.steps.get(path)
+        if step is None and saga.partial and path not in saga.absent:
+            raise NotLoaded(frozenset({path}))
+        return step
+
+    def require(self, paths: Iterable[str]) -> None:
+        """Have these steps at hand, all at once. Raises: NotLoaded."""
+        saga = self._saga
+        if saga.partial:
+            missing = frozenset(
+                path
+                for path in paths
+                if path not in saga.steps and path not in saga.absent and path not in self._steps
+            )
+            if missing:
+                raise NotLoaded(missing)
+
     def steps(self) -> Iterator[StepDraft]:
-        """Every step that is loaded, in path order. Only for what concerns a stuck saga as a whole."""
+        """Every unsettled step, and others, in path order. For what concerns a stuck saga. Raises: NotLoaded."""
+        if self._saga.partial and not self._saga.has_open:
+            raise NotLoaded(frozenset(), open_too=True)
         for path in sorted(self._saga.steps.keys() | self._steps.keys()):
             step = self.step(path)
             assert step is not None
             yield step
 
-    def begin_step(self, place: Place) -> StepDraft:
-        """A new instance of a step."""
-        path = place.step.name
+    def begin_step(self, place: Place, scope: str) -> StepDraft:
+        """A new instance of what stands in a place."""
+        path = place.name + scope
         draft = self._steps[path] = StepDraft(path, place, self.now)
         return draft
-
-    def result_of(self, path: str) -> StepDraft | Step | None:
-        """A step, only to be read."""
-        return self._steps.get(path) or self._saga.steps.get(path)
 
     def move(self, step: StepDraft, phase: Phase, due: int | None = None) -> None:
         """Bring a step into a phase; the count of stuck steps follows."""
         if (step.phase is Phase.STUCK) is not (phase is Phase.STUCK):
-            count = self.stuck + (1 if phase is Phase.STUCK else -1)
-            if count:
-                self.positions[STUCK_COUNT] = count
-            else:
-                del self.positions[STUCK_COUNT]
+            self.count(STUCK_COUNT, 1 if phase is Phase.STUCK else -1)
         step.phase = phase
         step.due = due
+
+    def count(self, key: str, change: int) -> int:
+        """Raise or lower a count in `positions`; nothing is kept of zero."""
+        number = self.positions.get(key, 0) + change
+        if number:
+            self.positions[key] = number
+        else:
+            self.positions.pop(key, None)
+        return number
+
+    def end(self, status: Status) -> None:
+        """The saga is over."""
+        self.status = status
+        self.effects.append(Ended(status=status))
 
     def freeze(self) -> Saga:
         """The saga as it is now: the one it was, if nothing changed."""
@@ -177,17 +262,7 @@ class Draft:
             step = draft.freeze()
             if step != was.steps.get(path):
                 changed[path] = step
-        same_header = (
-            self.status is was.status
-            and self.positions == was.positions
-            and self.pivot is was.pivot
-            and self.backwards is was.backwards
-            and self.deadline == was.deadline
-            and self.wants_back == was.wants_back
-            and self.cause == was.cause
-            and self.overrides == was.overrides
-        )
-        if same_header and not changed:
+        if not changed and all(getattr(self, name) == getattr(was, name) for name in _HEADER):
             return was
         return Saga(
             id=was.id,
@@ -206,7 +281,24 @@ class Draft:
             wants_back=self.wants_back,
             cause=self.cause,
             overrides=self.overrides,
+            fans=self.fans,
+            signals=self.signals,
+            heard=self.heard,
+            parent=self.parent,
+            decision=self.decision,
+            finishing=self.finishing,
+            result=self.result,
+            partial=was.partial,
+            has_open=was.has_open,
+            absent=was.absent - changed.keys() if was.partial else was.absent,
             steps={**was.steps, **changed} if changed else was.steps,
             trace=was.trace,
             format=was.format,
         )
+
+
+# What an event may change of a saga's header.
+_HEADER = (
+    "status", "backwards", "deadline", "positions", "pivot", "wants_back", "cause", "overrides", "fans", "signals",
+    "heard", "parent", "decision", "finishing", "result",
+)  # fmt: skip

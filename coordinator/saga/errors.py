@@ -3,6 +3,8 @@
 SagaError
 +-- InvalidDefinition    a definition breaks a static rule; names every place and its mend
 +-- ActRefused           an operator's act does not fit the saga's state; says why and what does
+
+NotLoaded, which is no error: the machine asks for more of a saga of which only a part is at hand.
 """
 
 from __future__ import annotations
@@ -26,3 +28,15 @@ class InvalidDefinition(SagaError):
 
 class ActRefused(SagaError):
     """An operator's act does not fit the saga as it stands; nothing changed."""
+
+
+class NotLoaded(Exception):
+    """Deciding this needs steps that are not at hand: add those of `paths` that exist to the saga, and ask again.
+
+    With `open_too` all unsettled ones. Only for a saga that says `partial`; nothing has changed.
+    """
+
+    def __init__(self, paths: frozenset[str], *, open_too: bool = False) -> None:
+        super().__init__(f"needs {len(paths)} more steps" + (" and all unsettled ones" if open_too else ""))
+        self.paths = paths
+        self.open_too = open_too

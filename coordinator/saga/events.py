@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from amends.coordinator.saga.effects import Order, ReportOutcome
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Op
 
@@ -135,7 +136,91 @@ class Compensate:
     held: frozenset[str] = field(default=NOTHING_HELD)
 
 
-Act: TypeAlias = Retry | Skip | Compensate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """An operator: give a stuck step other args, then retry it (A3)."""
+
+    actor: str
+    reason: str
+    path: str
+    args: Json
+    deadline: int | None = None
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Force:
+    """An operator: this stuck step is done, with `result`, or with `refuse` it is refused (A1, A2)."""
+
+    actor: str
+    reason: str
+    path: str
+    refuse: bool = False
+    result: Json = None
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """An operator: end this stuck saga as it is (A1, A4, A5)."""
+
+    actor: str
+    reason: str
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signalled:
+    """Somebody sent a signal; `message_id` tells copies (S1)."""
+
+    name: str
+    message_id: str
+    payload: Json = None
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """The call that started this saga came again, perhaps in a new round (K1)."""
+
+    round: int
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """The parent has decided, or wants to know (K2, K3, K5)."""
+
+    order: Order
+    round: int
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """A child told what has become of it (K2, K4)."""
+
+    path: str
+    child: str
+    round: int
+    outcome: ReportOutcome
+    result: Json = None
+    reason: str = ""
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+Act: TypeAlias = Retry | Edit | Skip | Force | Compensate | Finish
 Event: TypeAlias = (
-    Started | Replied | TimerFired | DeadlineReached | Admitted | Unsendable | InternalError | Act
+    Started
+    | Replied
+    | TimerFired
+    | DeadlineReached
+    | Admitted
+    | Unsendable
+    | InternalError
+    | Signalled
+    | Called
+    | Told
+    | Reported
+    | Act
 )

@@ -1,13 +1,15 @@
-"""Expressions as data: what a step's args are made of, and what `choose` will decide by.
+"""Expressions as data: what a step's args are made of, and what `choose` decides by.
 
 Their JSON form is one tag and its operands: `{"arg": ["card"]}`, `{"result": "reserve", "at": ["id"]}`,
-`{"literal": 5}`, `{"object": {...}}`, `{"list": [...]}`, `{"compare": "eq", "left": ..., "right": ...}`,
-`{"and": [a, b]}`, `{"or": [a, b]}`, `{"not": a}`.
+`{"item": 0, "at": ["sku"]}`, `{"literal": 5}`, `{"object": {...}}`, `{"list": [...]}`,
+`{"compare": "eq", "left": ..., "right": ...}`, `{"exists": a}`, `{"and": [a, b]}`, `{"or": [a, b]}`, `{"not": a}`.
+
+What they come to in one saga: `evaluating.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias, assert_never
 
@@ -16,10 +18,6 @@ from amends.coordinator.saga.json import Json
 At: TypeAlias = tuple[str | int, ...]
 
 COMPARISONS: Final = ("eq", "ne", "lt", "le", "gt", "ge", "in")
-
-
-class Unresolved(Exception):
-    """A reference points at something that is not there; the text says which and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,14 @@ class Result:
     """A part of an earlier step's result."""
 
     step: str
+    at: At
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A part of the item that an `each` is at: of the innermost one around for `level` 0, of the next for 1."""
+
+    level: int
     at: At
 
 
@@ -68,6 +74,13 @@ class Compare:
 
 
 @dataclass(frozen=True, slots=True)
+class Exists:
+    """The part that `operand` points at is there, and is not null."""
+
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True)
 class Both:
     """Both are true."""
 
@@ -90,8 +103,9 @@ class Not:
     operand: Expression
 
 
-Condition: TypeAlias = Compare | Both | Either | Not
-Value: TypeAlias = Literal | Input | Result | Object | List
+Condition: TypeAlias = Compare | Exists | Both | Either | Not
+Reference: TypeAlias = Input | Result | Item
+Value: TypeAlias = Literal | Reference | Object | List
 Expression: TypeAlias = Value | Condition
 
 
@@ -109,6 +123,8 @@ def to_json(expression: Expression) -> Json:
             return {"arg": list(expression.at)}
         case Result():
             return {"result": expression.step, "at": list(expression.at)}
+        case Item():
+            return {"item": expression.level, "at": list(expression.at)}
         case Object():
             return {"object": {key: to_json(value) for key, value in expression.fields}}
         case List():
@@ -119,6 +135,8 @@ def to_json(expression: Expression) -> Json:
                 "left": to_json(expression.left),
                 "right": to_json(expression.right),
             }
+        case Exists():
+            return {"exists": to_json(expression.operand)}
         case Both():
             return {"and": [to_json(expression.left), to_json(expression.right)]}
         case Either():
@@ -142,55 +160,9 @@ def parts(expression: Expression) -> Iterator[Expression]:
         case Compare() | Both() | Either():
             yield from parts(expression.left)
             yield from parts(expression.right)
-        case Not():
+        case Not() | Exists():
             yield from parts(expression.operand)
-        case Literal() | Input() | Result():
+        case Literal() | Input() | Result() | Item():
             pass
         case _:
             assert_never(expression)
-
-
-def resolve(value: Expression, saga_input: Json, result_of: Callable[[str], Json]) -> Json:
-    """The JSON that a value stands for in one saga.
-
-    Raises: Unresolved if something it points at is not there.
-    """
-    match value:
-        case Input():
-            return _part(saga_input, value.at, "arg")
-        case Literal():
-            return value.value
-        case Object():
-            return {key: resolve(field, saga_input, result_of) for key, field in value.fields}
-        case Result():
-            return _part(result_of(value.step), value.at, f"result({value.step!r})")
-        case List():
-            return [resolve(item, saga_input, result_of) for item in value.items]
-        case Compare() | Both() | Either() | Not():
-            raise Unresolved("a comparison is no value")  # The static rules keep it out of args.
-        case _:
-            assert_never(value)
-
-
-def _part(whole: Json, at: At, name: str) -> Json:
-    value = whole
-    for depth, key in enumerate(at):
-        here = name + written(at[:depth])
-        if isinstance(key, str):
-            if not isinstance(value, dict):
-                raise Unresolved(f"{name}{written(at)} is not there: {here} is no object but {_kind(value)}")
-            if key not in value:
-                raise Unresolved(f"{name}{written(at)} is not there: {here} has no field {key!r}")
-            value = value[key]
-        else:
-            if not isinstance(value, list):
-                raise Unresolved(f"{name}{written(at)} is not there: {here} is no list but {_kind(value)}")
-            if not -len(value) <= key < len(value):
-                raise Unresolved(f"{name}{written(at)} is not there: {here} has {len(value)} items")
-            value = value[key]
-    return value
-
-
-def _kind(value: Json) -> str:
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    return names.get(type(value), "a list" if isinstance(value, list) else "an object")

@@ -50,7 +50,7 @@ def refused(draft: Draft, step: StepDraft, reason: str, *, certain: bool) -> Non
 def fence_pivot(draft: Draft, reason: str) -> None:
     """Make sure of the pivot's outcome: only that decides whether the saga turns back (P1)."""
     place = draft.plan.pivot
-    step = draft.step(place.step.name) if place is not None else None
+    step = draft.step(place.name) if place is not None else None
     assert step is not None  # A pivot that was sent has its step.
     draft.wants_back = reason
     ask(draft, step, Op.FENCE)

@@ -2,41 +2,57 @@
 
 `advance` is the only way a saga changes. Where to read on:
 
-    forward.py     begins what comes next             giving_up.py   what follows when a step cannot succeed
-    backward.py    compensates (C1, C2)               stuck.py       steps that need an operator (C3)
-    sending.py     sends, parks, backs off            recording.py   what a stuck saga keeps for later (C3)
-    replies.py     participants' answers (M1 to M3)   timers.py      timeouts, back-offs, the deadline (M4)
-    acts.py        operators (A1 to A3)               draft.py       the saga while it changes
+    forward.py     begins what comes next             doing.py       what a leaf does when its turn has come
+    backward.py    compensates (C1, C2)               fans.py        `each`, at a flat cost per item
+    confirming.py  confirms, once decided (P2)        ending.py      completed, held, compensated
+    sending.py     sends, parks, backs off            replies.py     participants' answers (M1 to M3)
+    giving_up.py   what follows when a step fails     timers.py      timeouts, back-offs, the deadline (M4)
+    stuck.py       steps that need an operator (C3)   recording.py   what a stuck saga keeps for later (C3)
+    children.py    what children report (K2, K4)      obeying.py     a child obeys its parent (K1 to K3)
+    signals.py     waits and sleeps (S1)              acts.py        operators (A1 to A5)
+    finishing.py   finish as is (A4)                  draft.py       the saga while it changes
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import assert_never
 
-from amends.coordinator.saga import acts, recording, replies, timers
+from amends.coordinator.saga import acts, children, obeying, recording, replies, signals, timers
+from amends.coordinator.saga.backward import turn_back
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import Effect, StepStuck
+from amends.coordinator.saga.ending import last_report
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import (
+    Act,
     Admitted,
+    Called,
     Compensate,
     DeadlineReached,
+    Edit,
     Event,
+    Finish,
+    Force,
     InternalError,
     Replied,
+    Reported,
     Retry,
+    Signalled,
     Skip,
     Started,
     TimerFired,
+    Told,
     Unsendable,
 )
-from amends.coordinator.saga.forward import enter
+from amends.coordinator.saga.forward import begin_all
 from amends.coordinator.saga.giving_up import give_up, refused
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Op, Phase, Pivot, Saga, Status
-from amends.coordinator.saga.stuck import assess, give_to_operator
+from amends.coordinator.saga.leaves import CallNode
+from amends.coordinator.saga.state import Decision, Op, Parent, Phase, Pivot, Saga, Status
+from amends.coordinator.saga.stuck import assess, give_to_operator, turn_stuck
 
 
 def begin(
@@ -46,8 +62,13 @@ def begin(
     input: Json,  # noqa: A002 - What it is called everywhere else.
     labels: Mapping[str, str],
     now: int,
+    parent: Parent | None = None,
+    decision: Decision = Decision.NONE,
 ) -> Saga:
-    """A saga before its first event, which is `Started`."""
+    """A saga before its first event, which is `Started`.
+
+    A `parent` may have decided already: its order came before the start (K3).
+    """
     return Saga(
         id=id,
         name=definition.name,
@@ -59,6 +80,8 @@ def begin(
         clock=now,
         deadline=now + definition.deadline,
         pivot=Pivot.NONE if definition.plan.pivot is None else Pivot.AHEAD,
+        parent=parent,
+        decision=decision,
     )
 
 
@@ -66,12 +89,12 @@ def advance(definition: Definition, saga: Saga, event: Event, now: int) -> tuple
     """The saga after an event, and what is to be done. The very same saga, and nothing, if it changed nothing.
 
     `now` is milliseconds since 1970 in database time; a clock that went back is overruled by the saga's last event.
-    Raises: ActRefused for an operator's act that does not fit; nothing else, whatever the event.
+    A saga that has ended does not change; all that it still does is to tell its parent again what it has become (K3).
+    Raises: ActRefused for an operator's act that does not fit; NotLoaded if the saga says `partial` and more of it is
+    needed; nothing else, whatever the event.
     """
     if saga.status.ended:
-        if isinstance(event, Retry | Skip | Compensate):
-            raise ActRefused(f"the saga has ended: it is {saga.status}, and nothing changes it any more")
-        return saga, ()
+        return saga, _after_the_end(saga, event)
     draft = Draft(definition, saga, max(now, saga.clock), event.held)
     _apply(draft, event)
     assess(draft)
@@ -101,15 +124,51 @@ def _apply(draft: Draft, event: Event) -> None:
             acts.retry(draft, event)
         case Skip():
             acts.skip(draft, event)
+        case Edit():
+            acts.edit(draft, event)
+        case Force():
+            acts.force(draft, event)
         case Compensate():
             acts.compensate(draft, event)
+        case Finish():
+            acts.finish_as_is(draft, event)
+        case Signalled():
+            signals.signalled(draft, event)
+        case Called():
+            obeying.called(draft, event)
+        case Told():
+            obeying.told(draft, event)
+        case Reported():
+            _reported(draft, event)
         case _:
             assert_never(event)
 
 
+def _after_the_end(saga: Saga, event: Event) -> tuple[Effect, ...]:
+    if isinstance(event, Act):
+        raise ActRefused(f"the saga has ended: it is {saga.status}, and nothing changes it any more")
+    if isinstance(event, Told | Called) and saga.parent is not None and event.round >= saga.parent.round:
+        return (last_report(saga, replace(saga.parent, round=event.round)),)
+    return ()
+
+
 def _started(draft: Draft) -> None:
-    if draft.plan.root.id not in draft.positions:
-        enter(draft, draft.plan.root)
+    if draft.plan.root.id in draft.positions:
+        return
+    if draft.decision is Decision.COMPENSATE:
+        turn_back(draft, "its parent decided against it before it had begun")
+    else:
+        begin_all(draft)
+
+
+def _reported(draft: Draft, event: Reported) -> None:
+    step = draft.step(event.path)
+    if step is None or not isinstance(step.place.node, CallNode) or not children.concerns(draft, step, event):
+        return  # Late or repeated: the saga has moved on.
+    if draft.status is Status.STUCK:
+        recording.record(draft, step, event)
+    else:
+        children.take(draft, step, event)
 
 
 def _replied(draft: Draft, reply: Replied) -> None:
@@ -140,6 +199,6 @@ def _internal_error(draft: Draft, event: InternalError) -> None:
     reason = f"internal error: {event.reason}"
     if draft.status is Status.STUCK and draft.cause.endswith(reason):
         return
-    draft.status = Status.STUCK
     draft.cause = f"{draft.cause}; {reason}" if draft.cause else reason
     draft.effects.append(StepStuck(path="", reason=reason))
+    turn_stuck(draft)

@@ -1,4 +1,9 @@
-"""The words of the saga language: `step`, `chain`, `group`, `pivot`, `retry`, and the references `arg`, `result`.
+"""The words of the saga language.
+
+    step  emit  call  wait  sleep      what a saga does
+    chain  group  each  choose  pivot  in which order, how often, whether, and from where on there is no way back
+    arg  result  item  outer           what it does it with
+    retry                              when something is tried again
 
 They only note what was written; `Definition.from_json` checks it, all of it at once and with its place.
 """
@@ -10,9 +15,12 @@ from enum import Enum
 from typing import Final
 
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.references import Reference, arg, json_of, result
+from amends.coordinator.saga.references import Reference, arg, item, json_of, outer, result
 
-__all__ = ["Duration", "Sketch", "arg", "chain", "group", "pivot", "result", "retry", "step"]
+__all__ = [
+    "Duration", "Sketch", "arg", "call", "chain", "choose", "each", "emit", "group", "item", "outer", "pivot",
+    "result", "retry", "sleep", "step", "wait",
+]  # fmt: skip
 
 Duration = str | int | float
 """`"200ms"`, `"20s"`, `"15m"`, `"24h"`, `"7d"`, or a number of seconds."""
@@ -50,6 +58,7 @@ def step(
     do: str | None = None,
     undo: str | Said | None = UNSAID,
     reads: bool = False,
+    confirm: str | None = None,
     args: object = UNSAID,
     timeout: Duration | None = None,
     retry: PolicySketch | None = None,
@@ -59,11 +68,12 @@ def step(
     """One command to the participant `to`; the command is `do`, or the step's own name.
 
     Before the pivot say one of: `undo="command"`; `undo=None`, nothing can undo it; `reads=True`, there is nothing
-    to undo. `args` is what the command gets: references, values and mixtures; all of the saga's input if it is not
-    said. `timeout` (30 s) is how long an answer is awaited, `retry` when and how often it is tried again;
-    `undo_timeout` and `undo_retry` are the same for its undo and its fences.
+    to undo. `confirm="command"` makes it try, confirm, cancel: `do` tries, `undo` cancels, and once the saga has
+    decided to succeed `confirm` makes it last. `args` is what the command gets: references, values and mixtures; all
+    of the saga's input if it is not said. `timeout` (30 s) is how long an answer is awaited, `retry` when and how
+    often it is tried again; `undo_timeout` and `undo_retry` are the same for its undo, its confirm and its fences.
     """
-    written: dict[str, object] = {"name": name, "to": to, "do": do}
+    written: dict[str, object] = {"name": name, "to": to, "do": do, "confirm": confirm}
     written |= {"timeout": length_of(timeout), "undo_timeout": length_of(undo_timeout)}
     written |= {"retry": _policy(retry, "retry"), "undo_retry": _policy(undo_retry, "undo_retry")}
     written = {key: value for key, value in written.items() if value is not None}
@@ -72,11 +82,59 @@ def step(
     if reads:
         written["reads"] = reads
     if args is not UNSAID:
-        try:
-            written["args"] = json_of(args)
-        except TypeError as error:
-            raise TypeError(f"step {name!r}: {error}") from None
+        written["args"] = _value(args, f"step {name!r}")
     return _sketch("step", written)
+
+
+def emit(
+    type: str,  # noqa: A002 - CloudEvents' word.
+    data: object = UNSAID,
+    *,
+    undo: str | Said | None = UNSAID,
+    name: str | None = None,
+) -> Sketch:
+    """Publish a domain event of this type; `data` is all of the saga's input if it is not said.
+
+    Before the pivot say `undo="type"`, what is published when the saga turns back, or `undo=None`, nothing is.
+    `name` is the event's type unless it is said.
+    """
+    written: dict[str, object] = {"name": type if name is None else name, "type": type}
+    if undo is not UNSAID:
+        written["undo"] = undo
+    if data is not UNSAID:
+        written["data"] = _value(data, f"emit {type!r}")
+    return _sketch("emit", written)
+
+
+def call(saga: str, args: object = UNSAID, *, name: str | None = None, version: int | None = None) -> Sketch:
+    """Run a child saga; its result is the child's. If this saga turns back the child does too.
+
+    `args` is the child's input: all of this saga's if it is not said. `version` is the active one when it starts.
+    """
+    written: dict[str, object] = {"name": saga if name is None else name, "saga": saga, "version": version}
+    if args is not UNSAID:
+        written["args"] = _value(args, f"call {saga!r}")
+    return _sketch("call", written)
+
+
+def wait(
+    name: str, *, signal: str | None = None, timeout: Duration | None = None, on_timeout: str = "fail"
+) -> Sketch:
+    """Wait for a signal, named as this wait unless `signal` is said. The signal's payload is the result.
+
+    In an `each` the signal's name is followed by the item's number: `approved/3`. When `timeout` is over the saga
+    fails, or with `on_timeout="continue"` goes on without: `result(name).exists()` tells. Without a timeout it waits
+    as long as the saga may take, after the pivot 24 hours.
+    """
+    return _sketch(
+        "wait",
+        {"name": name, "signal": signal, "timeout": length_of(timeout), "on_timeout": on_timeout},
+    )
+
+
+def sleep(duration: Duration, *, name: str = "sleep") -> Sketch:
+    """Let some time pass. A saga that sleeps more than once names each of them."""
+    return _sketch("sleep", {"name": name, "duration": length_of(duration)})
 
 
 def chain(*nodes: Sketch) -> Sketch:
@@ -89,8 +147,36 @@ def group(*nodes: Sketch) -> Sketch:
     return _sketch("group", {"nodes": [_node(node, "group") for node in nodes]})
 
 
+def each(over: object, node: Sketch, *, at_most: int | None = None, chunk: int | None = None) -> Sketch:
+    """The same for each item of a list, side by side; `item` refers to it. Done when all are.
+
+    `over` is a list or a reference to one. `at_most` (100) bounds how many items are under way at a time, forwards and
+    backwards. With `chunk` an item is a list of so many of them.
+    """
+    written: dict[str, object] = {"over": _value(over, "each"), "node": _node(node, "each")}
+    if at_most is not None:
+        written["at_most"] = at_most
+    return _sketch("each", {**written, "chunk": chunk})
+
+
+def choose(*when: tuple[object, Sketch], otherwise: Sketch | None = None) -> Sketch:
+    """The first branch whose condition holds: `choose((arg.total > 100, step(...)), otherwise=step(...))`.
+
+    Conditions compare references with each other and with values; `&`, `|` and `~` combine them. One that looks at
+    something missing is false; `.exists()` asks for that.
+    """
+    branches = []
+    for one in when:
+        if not isinstance(one, tuple) or len(one) != 2:
+            raise TypeError(f"choose(...) takes pairs of a condition and a node, not {_named(one)}")
+        condition, node = one
+        branches.append({"if": _value(condition, "choose"), "node": _node(node, "choose")})
+    written = {"when": branches, "otherwise": None if otherwise is None else _node(otherwise, "choose")}
+    return _sketch("choose", written)  # type: ignore[arg-type] # Whatever it is, reading it tells.
+
+
 def pivot(node: Sketch) -> Sketch:
-    """The point of no return, in the outermost chain: once this step is done nothing is compensated any more."""
+    """The point of no return, in the outermost chain: once this step or call is done nothing is compensated."""
     return _sketch("pivot", {"node": _node(node, "pivot")})
 
 
@@ -118,6 +204,13 @@ def retry(
 
 def _sketch(kind: str, written: dict[str, object]) -> Sketch:
     return Sketch({"kind": kind, **written})  # type: ignore[dict-item] # Whatever it is, reading it tells.
+
+
+def _value(value: object, where: str) -> Json:
+    try:
+        return json_of(value)
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from None
 
 
 def _node(node: object, where: str) -> dict[str, Json]:

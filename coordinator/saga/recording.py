@@ -1,12 +1,14 @@
-"""A stuck saga records late replies, and acts on them when it moves again (C3, A3)."""
+"""A stuck saga records late replies and reports, and acts on them when it moves again (C3, A3)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from amends.coordinator.saga import children, signals
 from amends.coordinator.saga.draft import Draft, StepDraft
-from amends.coordinator.saga.events import Outcome, Replied
+from amends.coordinator.saga.effects import ReportOutcome
+from amends.coordinator.saga.events import Outcome, Replied, Reported
 from amends.coordinator.saga.forward import again
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.replies import concerns, only_informs, take
@@ -15,15 +17,17 @@ from amends.coordinator.saga.state import Op, Phase, Status
 
 _OUTSTANDING: Final = (Phase.AWAITING, Phase.BACKOFF, Phase.PARKED)
 
+News: TypeAlias = Replied | Reported
 
-def record(draft: Draft, step: StepDraft, reply: Replied) -> None:
+
+def record(draft: Draft, step: StepDraft, news: News) -> None:
     """Keep an answer for later; when it settles the last stuck step the saga moves again."""
-    if only_informs(step, reply):
-        take(draft, step, reply)
+    if isinstance(news, Replied) and only_informs(step, news):
+        take(draft, step, news)
         return
-    if not _would_move(draft, step, reply) or _has_done(step):
+    if not _would_move(draft, step, news) or _has_done(step):
         return
-    step.recorded = _to_json(reply)
+    step.recorded = _to_json(news)
     if draft.stuck and all(one.recorded is not None for one in draft.steps() if one.phase is Phase.STUCK):
         leave(draft)
         make_due(draft)
@@ -34,29 +38,46 @@ def leave(draft: Draft) -> None:
     draft.status = Status.COMPENSATING if draft.backwards else Status.RUNNING
     if not draft.backwards:
         draft.cause = ""
-    recorded = [(step, _from_json(step.recorded)) for step in draft.steps() if step.recorded is not None]
+    recorded = [(step, _from_json(step)) for step in draft.steps() if step.recorded is not None]
     for step, _ in recorded:
         step.recorded = None
-    for step, reply in recorded:
-        if concerns(step, reply):
-            take(draft, step, reply)
+    for step, news in recorded:
+        if _concern(draft, step, news):
+            _take(draft, step, news)
 
 
 def make_due(draft: Draft) -> None:
     """Send everything outstanding again, under policies that begin now: none ran while the saga was stuck."""
-    for step in draft.steps():
-        if step.phase in _OUTSTANDING and step.path not in draft.resent:
+    for step in list(draft.steps()):
+        if step.path in draft.resent:
+            continue
+        if step.phase in _OUTSTANDING:
             renew(draft, step)
             again(draft, step)
+        elif step.phase is Phase.WAITING:
+            signals.wait_on(draft, step)
 
 
-def _would_move(draft: Draft, step: StepDraft, reply: Replied) -> bool:
+def _concern(draft: Draft, step: StepDraft, news: News) -> bool:
+    if isinstance(news, Replied):
+        return concerns(step, news)
+    return children.concerns(draft, step, news)
+
+
+def _take(draft: Draft, step: StepDraft, news: News) -> None:
+    if isinstance(news, Replied):
+        take(draft, step, news)
+    else:
+        children.take(draft, step, news)
+
+
+def _would_move(draft: Draft, step: StepDraft, news: News) -> bool:
     """Whether acting on this answer now would free the step, or change what is asked of it: tried on a copy."""
     trial = draft.fresh()
     copy = trial.step(step.path)
     assert copy is not None
-    take(trial, copy, reply)
-    if reply.outcome is Outcome.FAILED:
+    _take(trial, copy, news)
+    if news.outcome is Outcome.FAILED:
         return False  # On leaving stuck it is asked again anyway.
     return copy.phase is not Phase.STUCK if step.phase is Phase.STUCK else copy.freeze() != step.freeze()
 
@@ -65,31 +86,36 @@ def _has_done(step: StepDraft) -> bool:
     return step.recorded is not None and step.recorded["outcome"] == Outcome.DONE.value
 
 
-def _to_json(reply: Replied) -> dict[str, Json]:
+def _to_json(news: News) -> dict[str, Json]:
+    if isinstance(news, Reported):
+        return {
+            "child": news.child,
+            "round": news.round,
+            "outcome": news.outcome.value,
+            "result": news.result,
+            "reason": news.reason,
+        }
     return {
-        "op": reply.op.value,
-        "round": reply.round,
-        "attempt": reply.attempt,
-        "outcome": reply.outcome.value,
-        "result": reply.result,
-        "reason": reply.reason,
-        "certain": reply.certain,
-        "in_doubt": reply.in_doubt,
-        "closes": reply.closes.value if reply.closes is not None else None,
+        "op": news.op.value,
+        "round": news.round,
+        "attempt": news.attempt,
+        "outcome": news.outcome.value,
+        "result": news.result,
+        "reason": news.reason,
+        "certain": news.certain,
+        "in_doubt": news.in_doubt,
+        "closes": news.closes.value if news.closes is not None else None,
     }
 
 
-def _from_json(recorded: Mapping[str, Any]) -> Replied:
+def _from_json(step: StepDraft) -> News:
+    recorded: Mapping[str, Any] = step.recorded or {}
+    if "child" in recorded:
+        return Reported(path=step.path, **{**recorded, "outcome": ReportOutcome(recorded["outcome"])})
     closes = recorded["closes"]
-    return Replied(
-        path="",
-        op=Op(recorded["op"]),
-        round=recorded["round"],
-        attempt=recorded["attempt"],
-        outcome=Outcome(recorded["outcome"]),
-        result=recorded["result"],
-        reason=recorded["reason"],
-        certain=recorded["certain"],
-        in_doubt=recorded["in_doubt"],
-        closes=Op(closes) if closes is not None else None,
-    )
+    read = {
+        "op": Op(recorded["op"]),
+        "outcome": Outcome(recorded["outcome"]),
+        "closes": Op(closes) if closes is not None else None,
+    }
+    return Replied(path=step.path, **{**recorded, **read})

@@ -1,4 +1,4 @@
-"""`arg` and `result("step")`: how a definition speaks of values that exist only when a saga runs.
+"""`arg`, `result("step")` and `item`: how a definition speaks of values that exist only when a saga runs.
 
 They are no values but descriptions: `arg.card`, `arg["class"]`, `result("reserve").lines[0]`. Comparing them makes a
 description too, which `choose` takes; `&`, `|` and `~` combine. Nothing is evaluated while a saga is declared, so
@@ -8,15 +8,19 @@ asking one for its truth, its items or its text is an error that says what to wr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import NoReturn
 
+from amends.coordinator.saga.evaluating import ITEM_NAMES
 from amends.coordinator.saga.expressions import (
     At,
     Both,
     Compare,
     Either,
+    Exists,
     Expression,
     Input,
+    Item,
     List,
     Literal,
     Not,
@@ -74,6 +78,10 @@ class Described:
         """It is one of these."""
         return _compare("in", self, choices)
 
+    def exists(self) -> Condition:
+        """It is there, and is not null. (A field that is called so: `arg["exists"]`.)"""
+        return Condition(Exists(self._expression))
+
     def __bool__(self) -> NoReturn:
         raise TypeError(
             f"{self!r} has no value yet: it is known only when a saga runs; "
@@ -109,7 +117,7 @@ class Reference(Described):
     """A value of the running saga: attributes and items lead to its parts."""
 
     __slots__ = ()
-    _expression: Input | Result
+    _expression: Input | Result | Item
 
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("_"):
@@ -120,9 +128,7 @@ class Reference(Described):
         if isinstance(key, bool) or not isinstance(key, str | int):
             raise TypeError(f"{self!r}[{key!r}]: a field has a name and an item a number")
         at: At = (*self._expression.at, key)
-        if isinstance(self._expression, Input):
-            return Reference(Input(at))
-        return Reference(Result(self._expression.step, at))
+        return Reference(replace(self._expression, at=at))
 
     def __setattr__(self, name: str, value: object) -> None:
         if name != "_expression":
@@ -134,8 +140,18 @@ arg = Reference(Input(()))
 """The saga's input: `arg.total`, `arg["class"]`, `arg.lines[0]`; `arg` alone is all of it."""
 
 
+item = Reference(Item(0, ()))
+"""Inside `each`: the item it is at, or with `chunk=` the list of items."""
+
+outer = Reference(Item(1, ()))
+"""Inside an `each` that stands in another: the item that the outer one is at."""
+
+
 def result(step: str) -> Reference:
-    """The result of a step that is certain to have run: `result("reserve").id`."""
+    """The result of a step that is certain to have run: `result("reserve").id`.
+
+    Of a step inside an `each`, seen from outside of it: the list of all results, in the order of the items.
+    """
     return Reference(Result(step, ()))
 
 
@@ -199,6 +215,10 @@ def _written(expression: Expression) -> str:
             return f"arg{written(expression.at)}"
         case Result():
             return f"result({expression.step!r}){written(expression.at)}"
+        case Item():
+            return f"{ITEM_NAMES.get(expression.level, 'item')}{written(expression.at)}"
+        case Exists():
+            return f"{_written(expression.operand)}.exists()"
         case Literal():
             return repr(expression.value)
         case Object():

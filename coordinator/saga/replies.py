@@ -9,8 +9,11 @@ from __future__ import annotations
 from typing import assert_never
 
 from amends.coordinator.saga.backward import given_back, turn_back
+from amends.coordinator.saga.confirming import confirmed
 from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.ending import end_if_done
 from amends.coordinator.saga.events import Outcome, Replied
+from amends.coordinator.saga.finishing import finished
 from amends.coordinator.saga.forward import succeed
 from amends.coordinator.saga.giving_up import give_up, refused
 from amends.coordinator.saga.sending import close_attempt, in_vain
@@ -46,7 +49,7 @@ def take(draft: Draft, step: StepDraft, reply: Replied) -> None:
             case Op.FENCE:
                 _fence(draft, step, reply)
             case Op.CONFIRM:
-                pass  # No step is asked to confirm yet.
+                _confirm(draft, step, reply)
             case _:
                 assert_never(step.op)
 
@@ -82,7 +85,7 @@ def _failed(draft: Draft, step: StepDraft, reply: Replied) -> None:
 def _do(draft: Draft, step: StepDraft, reply: Replied) -> None:
     match reply.outcome:
         case Outcome.DONE:
-            _did(step, reply)
+            _did(draft, step, reply)
             succeed(draft, step)
         case Outcome.REFUSED:
             refused(draft, step, reply.reason, certain=reply.certain)
@@ -111,6 +114,23 @@ def _undo(draft: Draft, step: StepDraft, reply: Replied) -> None:
             assert_never(reply.outcome)
 
 
+def _confirm(draft: Draft, step: StepDraft, reply: Replied) -> None:
+    match reply.outcome:
+        case Outcome.DONE:
+            step.error = ""
+            _go_on(draft, step)
+        case Outcome.REFUSED:
+            give_to_operator(draft, step, f"its confirm was refused: {reply.reason}")
+        case Outcome.EXPIRED:
+            give_to_operator(draft, step, _EXPIRED)
+        case Outcome.NEVER:
+            give_to_operator(draft, step, "its confirm was closed by a fence and will never run")
+        case Outcome.UNKNOWN | Outcome.NOTHING | Outcome.FAILED:
+            pass  # No answer to a `confirm`: it is as silence.
+        case _:
+            assert_never(reply.outcome)
+
+
 def _fence(draft: Draft, step: StepDraft, reply: Replied) -> None:
     match step.closes:
         case None:
@@ -119,8 +139,10 @@ def _fence(draft: Draft, step: StepDraft, reply: Replied) -> None:
             _closed_do(draft, step, reply)
         case Op.UNDO:
             _closed_undo(draft, step, reply)
-        case Op.CONFIRM | Op.FENCE:
-            pass  # No fence closes these yet.
+        case Op.CONFIRM:
+            _closed_confirm(draft, step, reply)
+        case Op.FENCE:
+            pass  # No fence closes a fence.
         case _:
             assert_never(step.closes)
 
@@ -129,7 +151,7 @@ def _pivot_fence(draft: Draft, step: StepDraft, reply: Replied) -> None:
     """What became of the pivot decides (P1)."""
     match reply.outcome:
         case Outcome.DONE:
-            _did(step, reply)
+            _did(draft, step, reply)
             succeed(draft, step)
         case Outcome.NEVER:
             step.did = Did.NEVER
@@ -155,23 +177,20 @@ def _closed_do(draft: Draft, step: StepDraft, reply: Replied) -> None:
     """A closing fence told what became of the `do` (C1), perhaps for an operator who skips it (A1)."""
     match reply.outcome:
         case Outcome.DONE:
-            _did(step, reply)
+            _did(draft, step, reply)
             step.override = None  # `done` wins over the override.
             _go_on(draft, step)
         case Outcome.NEVER | Outcome.REFUSED if reply.certain:
             if step.override is not None and not draft.backwards:
-                _override(draft, step, reply.outcome.value)
-                step.did = Did.SKIPPED
-            else:
-                step.override = None  # It certainly did not happen: nothing is left to be overridden.
-                step.did = Did.NEVER if reply.outcome is Outcome.NEVER else Did.REFUSED
+                _overridden(draft, step, reply, reply.outcome.value)
+                return
+            step.override = None  # It certainly did not happen: nothing is left to be overridden.
+            step.did = Did.NEVER if reply.outcome is Outcome.NEVER else Did.REFUSED
             _go_on(draft, step)
         case Outcome.REFUSED | Outcome.NEVER | Outcome.EXPIRED | Outcome.UNKNOWN:
             found = "expired" if reply.outcome is Outcome.EXPIRED else "in doubt"
             if step.override is not None:
-                _override(draft, step, found)
-                step.did = Did.SKIPPED
-                _go_on(draft, step)
+                _overridden(draft, step, reply, found)
                 return
             if reply.outcome is Outcome.REFUSED:
                 step.did = Did.IN_DOUBT
@@ -203,8 +222,46 @@ def _closed_undo(draft: Draft, step: StepDraft, reply: Replied) -> None:
     _go_on(draft, step)
 
 
-def _did(step: StepDraft, reply: Replied) -> None:
+def _closed_confirm(draft: Draft, step: StepDraft, reply: Replied) -> None:
+    """A closing fence told what became of the `confirm` that an operator skips (A1)."""
+    match reply.outcome:
+        case Outcome.DONE:
+            step.override = None  # `done` wins over the override.
+            step.error = ""
+        case Outcome.NEVER:
+            _override(draft, step, "never")
+        case Outcome.EXPIRED:
+            _override(draft, step, "expired")
+        case Outcome.REFUSED | Outcome.UNKNOWN:
+            _override(draft, step, "in doubt")
+        case Outcome.NOTHING | Outcome.FAILED:
+            return
+        case _:
+            assert_never(reply.outcome)
+    _go_on(draft, step)
+
+
+def _overridden(draft: Draft, step: StepDraft, reply: Replied, found: str) -> None:
+    """The `do` did not surely happen, and an operator answers for it: does without, or says what came of it (A1)."""
+    _override(draft, step, found)
+    forces = step.forces
+    if forces is not None and forces.get("refuse"):
+        certain = reply.outcome in (Outcome.NEVER, Outcome.REFUSED) and reply.certain
+        step.did = Did.REFUSED if certain else Did.IN_DOUBT  # In doubt it still gets its undo (A2).
+        turn_back(draft, f"{step.name} was refused by an operator")
+        return
+    step.did = Did.SKIPPED
+    if forces is not None:
+        step.did, step.result, step.error = Did.FORCED, forces.get("result"), ""
+    _go_on(draft, step)
+
+
+def _did(draft: Draft, step: StepDraft, reply: Replied) -> None:
     step.did, step.result, step.error = Did.DONE, reply.result, ""
+    if step.edited is not None and reply.ran_in_round is not None and reply.ran_in_round < step.round:
+        # It had run before, with the args that were to be replaced: whoever edited them is told (A3).
+        note = f"edit {step.path}: it had already run in round {reply.ran_in_round}, with its old args"
+        draft.overrides = (*draft.overrides, note)
 
 
 def _override(draft: Draft, step: StepDraft, found: str) -> None:
@@ -213,9 +270,15 @@ def _override(draft: Draft, step: StepDraft, found: str) -> None:
 
 
 def _go_on(draft: Draft, step: StepDraft) -> None:
-    if draft.backwards:
-        draft.move(step, Phase.SETTLED)
-        given_back(draft, step.place)
+    """Its current op is settled: go on with what waits for that."""
+    draft.move(step, Phase.SETTLED)
+    if draft.finishing:
+        finished(draft)
+    elif draft.backwards:
+        given_back(draft, step.place, step.scope)
+    elif step.op is Op.CONFIRM or step.closes is Op.CONFIRM:
+        confirmed(draft, step)
+        end_if_done(draft)
     else:
         succeed(draft, step)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from amends.coordinator.saga.draft import Draft, StepDraft
-from amends.coordinator.saga.effects import AttemptClosed, Send
+from amends.coordinator.saga.effects import AttemptClosed, Order, Send, Tell
+from amends.coordinator.saga.identity import child_of, parent_of
 from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.leaves import StepNode
 from amends.coordinator.saga.policies import Retry
 from amends.coordinator.saga.state import Did, Op, Phase, Pivot, queue_of
 from amends.coordinator.saga.walk import Zone
@@ -15,7 +17,7 @@ def ask(draft: Draft, step: StepDraft, op: Op, closes: Op | None = None) -> None
     step.op = op
     step.closes = closes
     renew(draft, step)
-    send(draft, step)
+    resend(draft, step)
 
 
 def renew(draft: Draft, step: StepDraft) -> None:
@@ -44,7 +46,7 @@ def send(draft: Draft, step: StepDraft, args: Json = None) -> None:
             path=step.path,
             participant=node.to,
             op=step.op,
-            command=node.undo if step.op is Op.UNDO and node.undo is not None else node.do,
+            command={Op.UNDO: node.undo, Op.CONFIRM: node.confirm}.get(step.op) or node.do,
             round=step.round,
             attempt=step.attempt,
             args=args,
@@ -52,6 +54,19 @@ def send(draft: Draft, step: StepDraft, args: Json = None) -> None:
             closes=step.closes,
         )
     )
+
+
+def resend(draft: Draft, step: StepDraft) -> None:
+    """Ask once more what is outstanding. Not for `do`: that has args."""
+    if isinstance(step.place.node, StepNode):
+        send(draft, step)
+        return
+    # A call: what its child is told.
+    draft.resent.add(step.path)
+    step.attempt += 1
+    order = Order.FENCE if step.op is Op.FENCE else Order.COMPENSATE
+    draft.move(step, Phase.WAITING)
+    draft.effects.append(Tell(child=child_of(draft, step), order=order, parent=parent_of(draft, step)))
 
 
 def close_attempt(draft: Draft, step: StepDraft, outcome: str) -> None:

@@ -45,6 +45,7 @@ class Phase(StrEnum):
 
     PARKED = "parked"  # wanted, not sent: the window is full or the breaker is open (E4)
     AWAITING = "awaiting"  # sent; the current attempt's answer is awaited, `due` is its timeout
+    WAITING = "waiting"  # nothing was sent to a participant: for a time, a signal, or a child saga; `due` may end it
     BACKOFF = "backoff"  # the last attempt failed or stayed silent; `due` is the next one
     SETTLED = "settled"  # answered: nothing is outstanding
     STUCK = "stuck"  # given up; an operator or a late reply moves it
@@ -59,11 +60,15 @@ class Did(StrEnum):
     REFUSED = "refused"  # certainly nothing happened
     IN_DOUBT = "in_doubt"  # refused, but an earlier external call may have happened (M2)
     NEVER = "never"  # a fence took its place
-    SKIPPED = "skipped"  # an operator settled it (A1)
+    SKIPPED = "skipped"  # an operator did without it (A1)
+    FORCED = "forced"  # an operator said what its result is (A1)
 
 
 class Pivot(StrEnum):
-    """Where the saga stands with its point of no return (P1)."""
+    """Where the saga stands with its point of no return (P1, P2).
+
+    A saga without a pivot that has something to confirm passes it with its decision, once every step has succeeded.
+    """
 
     NONE = "none"  # the definition has none
     AHEAD = "ahead"
@@ -71,14 +76,51 @@ class Pivot(StrEnum):
     PASSED = "passed"
 
 
+class Decision(StrEnum):
+    """What a parent has told its child (K2, K3)."""
+
+    NONE = "none"
+    SETTLE = "settle"
+    COMPENSATE = "compensate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fan:
+    """How far an `each` is. Items have numbers from 0 on.
+
+    Forwards and confirming, `next` is the item to begin next; backwards, those below `next` are still to be given
+    back. `open` are the items under way. `skip` are those that were under way when the saga turned back: they were
+    given back at once, before their turn (C2).
+    """
+
+    total: int
+    next: int = 0
+    open: tuple[int, ...] = ()
+    skip: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Who called this saga: the path of the call, and its round, which every report names (K1).
+
+    `holds`: called before the parent's pivot, so it is held when done until the parent has decided (K2).
+    """
+
+    saga: str
+    path: str
+    round: int
+    holds: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One step instance. `path` is the step's name; instances of an `each` add `/index`.
+    """One instance of a leaf. `path` is the leaf's name; instances in an `each` add `/index`.
 
     `attempt` rises at every send, over all ops; `round` by an operator's retry. `spent` counts the failures of the
     current op that count against its policy; `since` is when the current op first became due.
     `recorded` is a reply that came while the saga was stuck, acted on when it leaves stuck (C3).
-    `override` names the operator's act that settles or settled this step (A6).
+    `override` names the operator's act that settles or settled this step (A6); `forces` is the outcome that it forces.
+    `edited` holds args that an operator gave in place of the definition's. `child` numbers a call's children (K1).
     """
 
     path: str
@@ -97,14 +139,22 @@ class Step:
     error: str = ""
     recorded: Mapping[str, Json] | None = None
     override: str | None = None
+    forces: Mapping[str, Json] | None = None
+    edited: Mapping[str, Json] | None = None
+    child: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saga:
     """One saga. `steps` holds at least the instances its next event touches.
 
-    `positions` keeps, per composite node of the definition, what the walk needs to go on: of a chain the index of
-    the child under way, of a group how many branches are still open; and under `stuck` how many steps are stuck.
+    `positions` keeps, per composite node (its id, and in an `each` the numbers of the items), what the walk needs to
+    go on: of a chain the index of the child under way, of a group how many branches are still open, of a `choose`
+    the branch; `fans` the same for each `each`. Also in `positions`: under `stuck` how many steps are stuck, under
+    `confirming` how many parts are still to be confirmed, `through` when the way forward is behind.
+    `partial`: `steps` is not all of it; then `absent` are paths known not to have begun, and `has_open` tells that all
+    unsettled ones are there.
+    `signals` are those that nobody has taken yet, by path; `heard` the message ids of all (S1).
     `wants_back` says why a saga whose pivot is in doubt would compensate (deadline, retries, an operator).
     `cause` says why it compensates, or which internal error made it stuck.
     """
@@ -125,6 +175,16 @@ class Saga:
     wants_back: str = ""
     cause: str = ""
     overrides: tuple[str, ...] = ()
+    fans: Mapping[str, Fan] = field(default_factory=dict)
+    signals: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
+    heard: tuple[str, ...] = ()
+    parent: Parent | None = None
+    decision: Decision = Decision.NONE
+    finishing: bool = False
+    result: Json = None
+    partial: bool = False
+    has_open: bool = False
+    absent: frozenset[str] = frozenset()
     steps: Mapping[str, Step] = field(default_factory=dict)
     trace: str = ""  # the W3C traceparent of its start; only carried along
     format: int = FORMAT
@@ -141,5 +201,7 @@ class Saga:
 
 
 def queue_of(participant: str, op: Op) -> str:
-    """The command queue of an op, without prefix: `payments.do` or `payments.undo`."""
+    """The command queue of an op, without prefix: `payments.do` or `payments.undo`; empty if nobody is commanded."""
+    if not participant:
+        return ""
     return f"{participant}.do" if op is Op.DO else f"{participant}.undo"

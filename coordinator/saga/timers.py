@@ -11,6 +11,7 @@ from amends.coordinator.saga.events import Admitted, TimerFired
 from amends.coordinator.saga.forward import again
 from amends.coordinator.saga.giving_up import fence_pivot, give_up
 from amends.coordinator.saga.sending import close_attempt, in_vain
+from amends.coordinator.saga.signals import time_is_up
 from amends.coordinator.saga.state import Phase, Pivot, queue_of
 
 
@@ -22,6 +23,8 @@ def timer_fired(draft: Draft, event: TimerFired) -> None:
     if step.phase is Phase.BACKOFF:
         step.since += event.excused
         again(draft, step)
+    elif step.phase is Phase.WAITING:
+        time_is_up(draft, step)
     elif step.phase is Phase.AWAITING:
         step.since += event.excused
         close_attempt(draft, step, "timeout")
@@ -37,13 +40,13 @@ def admitted(draft: Draft, event: Admitted) -> None:
     if step is None or step.phase is not Phase.PARKED:
         return
     step.since += event.excused
-    draft.held -= {queue_of(step.place.step.to, step.op)}
+    draft.held -= {queue_of(step.participant, step.op)}
     again(draft, step)
 
 
 def deadline_reached(draft: Draft) -> None:
-    """Turn back; with the pivot sent, ask for its outcome first (P1); past it a deadline means nothing (P2)."""
-    if draft.backwards or draft.deadline is None or draft.now < draft.deadline:
+    """Turn back; with the pivot sent, ask for its outcome first (P1); past it, or held, it means nothing (P2, K2)."""
+    if draft.backwards or draft.deadline is None or draft.now < draft.deadline or draft.through:
         return
     match draft.pivot:
         case Pivot.NONE | Pivot.AHEAD:

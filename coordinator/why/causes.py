@@ -21,6 +21,7 @@ class Cause(StrEnum):
     BREAKER = "breaker"  # nobody answers on the queue (M6)
     WINDOW = "window"  # too many commands are out already (E4)
     BACKOFF = "backoff"  # the last attempt failed; the next one is due later
+    WAITING = "waiting"  # for a time, a signal or a child saga
     LOCK = "lock"  # the last attempt failed because somebody else holds a lock
     OVERDUE = "overdue"  # a timer is due and no coordinator takes it
     STUCK = "stuck"  # an operator must decide

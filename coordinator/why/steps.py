@@ -33,20 +33,23 @@ class Surroundings:
 
 def wait_of(step: StepRow, around: Surroundings) -> Wait | None:
     """What this step waits for; None once it is settled. Of a step that is stuck only that it is."""
-    match Phase(step.phase):
+    match phase := Phase(step.phase):
         case Phase.PARKED:
             return _closed(step, around) or _window(step, around)
         case Phase.AWAITING:
             return _awaiting(step, around)
         case Phase.BACKOFF:
             return _closed(step, around) or _overdue(step, around) or _backoff(step, around)
+        case Phase.WAITING:
+            text = f"{step.path} waits for its time, a signal or a child saga"
+            return Wait(cause=Cause.WAITING, path=step.path, text=text, since=_since(step), next_at=step.due_ms)
         case Phase.STUCK:
             text = f"an operator is needed: {step.error}"
             return Wait(cause=Cause.STUCK, path=step.path, text=text)
         case Phase.SETTLED:
             return None
         case _:
-            assert_never(step.phase)
+            assert_never(phase)
 
 
 def _awaiting(step: StepRow, around: Surroundings) -> Wait:

@@ -6,13 +6,32 @@ import copy
 import operator
 import pickle
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from amends.coordinator import arg, result
-from amends.coordinator.saga.expressions import Input, Result, Unresolved, resolve
+from amends.coordinator.saga.evaluating import Unresolved, resolve
+from amends.coordinator.saga.expressions import Input, Result
+from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.references import expression_of, json_of
+
+
+@dataclass(frozen=True)
+class Given:
+    """Surroundings in which every step has two ids, the second one its own name, and no `each` is around."""
+
+    input: Json
+    items: tuple[Json, ...] = ()
+
+    def result_of(self, name: str) -> Json:
+        return {"ids": [1, name]}
+
+    def item(self, level: int) -> Json:
+        if level >= len(self.items):
+            raise Unresolved("there is no item")
+        return self.items[level]
 
 
 def test_attributes_and_items_lead_to_parts():
@@ -111,7 +130,7 @@ def test_mixtures_keep_their_shape():
             "e": {"literal": [1, 2]},
         }
     }
-    assert resolve(expression_of(value), {"b": 7}, lambda _: None) == {
+    assert resolve(expression_of(value), Given({"b": 7})) == {
         "a": [1, 7],
         "c": {"d": None},
         "e": [1, 2],
@@ -132,8 +151,8 @@ def test_mixtures_keep_their_shape():
 )
 def test_what_is_not_there_says_where_it_ends(at: tuple[str | int, ...], message: str):
     with pytest.raises(Unresolved, match=message):
-        resolve(Input(at), {"a": [1, 2], "n": None, "s": "text"}, lambda _: None)
+        resolve(Input(at), Given({"a": [1, 2], "n": None, "s": "text"}))
 
 
 def test_results_resolve():
-    assert resolve(Result("reserve", ("ids", -1)), None, lambda name: {"ids": [1, name]}) == "reserve"
+    assert resolve(Result("reserve", ("ids", -1)), Given(None)) == "reserve"

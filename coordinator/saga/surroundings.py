@@ -1,0 +1,98 @@
+"""What references point at, seen from one place of one saga: input, results of steps, items."""
+
+from __future__ import annotations
+
+from amends.coordinator.saga.bounds import ITEMS_MAX
+from amends.coordinator.saga.draft import Draft
+from amends.coordinator.saga.evaluating import Unresolved, resolve
+from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.state import Did
+from amends.coordinator.saga.tree import EachNode
+from amends.coordinator.saga.walk import Place, numbers, outer_scope
+
+
+class Around:
+    """The surroundings of a place, in the scope of an instance of it."""
+
+    __slots__ = ("_draft", "_place", "_scope")
+
+    def __init__(self, draft: Draft, place: Place, scope: str) -> None:
+        self._draft = draft
+        self._place = place
+        self._scope = scope
+
+    @property
+    def input(self) -> Json:
+        """The saga's input."""
+        return self._draft.input
+
+    def item(self, level: int) -> Json:
+        """The item that an `each` around is at. Raises: Unresolved."""
+        depth = len(self._place.eaches) - 1 - level
+        if depth < 0:
+            raise Unresolved("there is no item: no `each` is around")
+        each = self._place.eaches[depth]
+        found = items_of(self._draft, each, outer_scope(self._scope, depth))
+        number = numbers(self._scope)[depth]
+        if number >= count_of(each, found):
+            raise Unresolved(f"item {number} is not there any more")
+        assert isinstance(each.node, EachNode)
+        chunk = each.node.chunk
+        return found[number] if chunk is None else found[number * chunk : (number + 1) * chunk]
+
+    def result_of(self, name: str) -> Json:
+        """The result of a step; of one in an `each` that is not around here, the list of all its results.
+
+        Raises: Unresolved.
+        """
+        place = self._draft.plan.by_name[name]
+        common = 0
+        for ours, its in zip(self._place.eaches, place.eaches, strict=False):
+            if ours is not its:
+                break
+            common += 1
+        scope = outer_scope(self._scope, common)
+        if common < len(place.eaches):
+            return self._results(place, scope, common)
+        step = self._draft.result_of(name + scope)
+        if step is None or step.did not in (Did.DONE, Did.FORCED):
+            why = (
+                "an operator skipped that step"
+                if step is not None and step.did is Did.SKIPPED
+                else "it did not run"
+            )
+            raise Unresolved(f"result({name!r}) is not there: {why}")
+        return step.result
+
+    def _results(self, place: Place, scope: str, depth: int) -> Json:
+        """Results in the order of the items; null for a step that an operator skipped."""
+        each = place.eaches[depth]
+        fan = self._draft.fans.get(each.id + scope)
+        total = fan.total if fan is not None else count_of(each, items_of(self._draft, each, scope))
+        scopes = [f"{scope}/{number}" for number in range(total)]
+        if depth + 1 < len(place.eaches):
+            return [self._results(place, one, depth + 1) for one in scopes]
+        self._draft.require(place.name + one for one in scopes)
+        steps = [self._draft.result_of(place.name + one) for one in scopes]
+        return [step.result if step is not None else None for step in steps]
+
+
+def items_of(draft: Draft, each: Place, scope: str) -> list[Json]:
+    """What an `each` goes over. Raises: Unresolved if that is no list, or too long a one."""
+    key = each.id + scope
+    found = draft.lists.get(key)
+    if found is None:
+        assert isinstance(each.node, EachNode)
+        value = resolve(each.node.over, Around(draft, each, scope))
+        if not isinstance(value, list):
+            raise Unresolved("what `each` goes over is no list")
+        if len(value) > ITEMS_MAX:
+            raise Unresolved(f"`each` goes over {len(value):,} items; {ITEMS_MAX:,} are the most")
+        found = draft.lists[key] = value
+    return found
+
+
+def count_of(each: Place, found: list[Json]) -> int:
+    """How many items an `each` makes of a list: chunks, if it has them."""
+    assert isinstance(each.node, EachNode)
+    return len(found) if each.node.chunk is None else -(-len(found) // each.node.chunk)
