@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from amends.coordinator.saga import events
+from amends.coordinator.saga.effects import Order, ReportOutcome
 from amends.coordinator.saga.events import Event
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Op
@@ -24,8 +25,15 @@ _EVENTS: Final[dict[str, type[Event]]] = {
         events.Unsendable,
         events.InternalError,
         events.Retry,
+        events.Edit,
         events.Skip,
+        events.Force,
         events.Compensate,
+        events.Finish,
+        events.Signalled,
+        events.Called,
+        events.Told,
+        events.Reported,
     )
 }
 _DEFAULTS: Final[dict[str, dict[str, object]]] = {
@@ -38,7 +46,9 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "op": Op,
     "closes": Op,
     "outcome": events.Outcome,
+    "order": Order,
 }
+_OF_REPORTS: Final[dict[str, Callable[[Any], Any]]] = {"outcome": ReportOutcome}
 _encoder = msgspec.json.Encoder()
 
 
@@ -62,7 +72,8 @@ def decode_event(entry: dict[str, Json]) -> Event:
     fields: dict[str, Any] = dict(entry)
     kind = _EVENTS[fields.pop("event")]
     fields["held"] = frozenset(fields.get("held", ()))
-    for name, read in _READERS.items():
+    readers = _READERS | _OF_REPORTS if kind is events.Reported else _READERS
+    for name, read in readers.items():
         if fields.get(name) is not None:
             fields[name] = read(fields[name])
     return kind(**fields)

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from amends.coordinator.engine.heads import head_text, read_head
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Did, Op, Phase, Pivot, Saga, Status, Step, queue_of
+from amends.coordinator.saga.state import Did, Op, Phase, Saga, Status, Step, queue_of
 
 Columns = dict[str, list[Any]]
 
@@ -34,8 +35,7 @@ class Birth:
 def read_saga(row: Sequence[Any]) -> tuple[Saga, Birth]:
     """A header as LOCK_SAGAS returns it, without its steps."""
     (id_, name, version, format_, status, backwards, input_, labels, input_hash, start_message) = row[:10]
-    (started, clock, deadline, seq, head_text) = row[10:]
-    head = _decode(head_text)
+    (started, clock, deadline, seq, head) = row[10:]
     saga = Saga(
         id=str(id_),
         name=name,
@@ -48,13 +48,8 @@ def read_saga(row: Sequence[Any]) -> tuple[Saga, Birth]:
         clock=clock,
         deadline=deadline,
         seq=seq,
-        positions=head["positions"],
-        pivot=Pivot(head["pivot"]),
-        wants_back=head["wants_back"],
-        cause=head["cause"],
-        overrides=tuple(head["overrides"]),
-        trace=head["trace"],
         format=format_,
+        **read_head(head),
     )
     return saga, Birth(key=None, input_hash=input_hash, start_message=start_message)
 
@@ -63,21 +58,13 @@ def saga_columns(sagas: Iterable[Saga]) -> Columns:
     """The columns that UPDATE_SAGAS writes."""
     columns: Columns = {name: [] for name in _CHANGING}
     for saga in sagas:
-        head = {
-            "positions": saga.positions,
-            "pivot": saga.pivot,
-            "wants_back": saga.wants_back,
-            "cause": saga.cause,
-            "overrides": saga.overrides,
-            "trace": saga.trace,
-        }
         columns["id"].append(saga.id)
         columns["status"].append(saga.status.value)
         columns["backwards"].append(saga.backwards)
         columns["clock_ms"].append(saga.clock)
         columns["deadline_ms"].append(saga.deadline)
         columns["seq"].append(saga.seq)
-        columns["head"].append(_encode(head).decode())
+        columns["head"].append(head_text(saga))
         columns["stuck_steps"].append(_stuck_text(saga))
         columns["error"].append(saga.cause.replace("\x00", "") or None)
         columns["ended_ms"].append(saga.clock if saga.status.ended else None)
@@ -181,7 +168,13 @@ _STEP_COLUMNS = (
 )
 
 # Step fields that are rarely set share one column.
-_EXTRA_DEFAULTS: Mapping[str, Json] = {"recorded": None, "override": None}
+_EXTRA_DEFAULTS: Mapping[str, Json] = {
+    "recorded": None,
+    "override": None,
+    "forces": None,
+    "edited": None,
+    "child": 0,
+}
 
 
 def step_columns(changed: Iterable[tuple[str, Step]]) -> Columns:

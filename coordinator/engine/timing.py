@@ -95,7 +95,7 @@ class Timing:
 def _due(live: Live, step: Step, timer: HeldTimer) -> bool:
     return (
         step.attempt == timer.attempt
-        and step.phase in (Phase.AWAITING, Phase.BACKOFF)
+        and step.phase in (Phase.AWAITING, Phase.BACKOFF, Phase.WAITING)
         and live.now.status not in (Status.STUCK,)
         and not live.now.status.ended
     )

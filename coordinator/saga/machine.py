@@ -50,7 +50,7 @@ from amends.coordinator.saga.events import (
 from amends.coordinator.saga.forward import begin_all
 from amends.coordinator.saga.giving_up import give_up, refused
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.leaves import CallNode
+from amends.coordinator.saga.leaves import CallNode, StepNode
 from amends.coordinator.saga.state import Decision, Op, Parent, Phase, Pivot, Saga, Status
 from amends.coordinator.saga.stuck import assess, give_to_operator, turn_stuck
 
@@ -173,8 +173,8 @@ def _reported(draft: Draft, event: Reported) -> None:
 
 def _replied(draft: Draft, reply: Replied) -> None:
     step = draft.step(reply.path)
-    if step is None or not replies.concerns(step, reply):
-        return  # Late or repeated: the saga has moved on.
+    if step is None or not isinstance(step.place.node, StepNode) or not replies.concerns(step, reply):
+        return  # Late or repeated: the saga has moved on. Or about what no participant was asked.
     if draft.status is Status.STUCK:
         recording.record(draft, step, reply)
     else:

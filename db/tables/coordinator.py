@@ -121,14 +121,19 @@ step = Table(
     Column("result", JSON),
     Column("error", Text),
     Column("extra", JSON),
-    CheckConstraint("phase IN ('parked', 'awaiting', 'backoff', 'settled', 'stuck')", name="ck_step_phase"),
+    CheckConstraint(
+        "phase IN ('parked', 'awaiting', 'backoff', 'settled', 'stuck', 'waiting')", name="ck_step_phase"
+    ),
     CheckConstraint("op IN ('do', 'undo', 'confirm', 'fence')", name="ck_step_op"),
     CheckConstraint("closes IS NULL OR op = 'fence'", name="ck_step_closes"),
-    CheckConstraint("(due_ms IS NOT NULL) = (phase IN ('awaiting', 'backoff'))", name="ck_step_due"),
+    CheckConstraint(
+        "phase = 'waiting' OR (due_ms IS NOT NULL) = (phase IN ('awaiting', 'backoff'))", name="ck_step_due"
+    ),
     CheckConstraint("phase <> 'awaiting' OR attempt >= 1", name="ck_step_awaiting_was_sent"),
     CheckConstraint("phase <> 'stuck' OR error IS NOT NULL", name="ck_step_stuck_says_why"),
     CheckConstraint(
-        "did IN ('unsent', 'unknown', 'done', 'refused', 'in_doubt', 'never', 'skipped')", name="ck_step_did"
+        "did IN ('unsent', 'unknown', 'done', 'refused', 'in_doubt', 'never', 'skipped', 'forced')",
+        name="ck_step_did",
     ),
     Index("ix_step_parked", "queue", postgresql_where=text("phase = 'parked'")),
     Index("ix_step_out", "queue", postgresql_where=text("phase IN ('awaiting', 'backoff')")),

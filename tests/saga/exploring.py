@@ -16,8 +16,20 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.effects import Send
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import Event, Replied
+from amends.coordinator.saga.leaves import StepNode
 from amends.coordinator.saga.machine import advance, begin
-from amends.coordinator.saga.nodes import UNSAID, Sketch, chain, group, pivot, result, retry, step
+from amends.coordinator.saga.nodes import (
+    UNSAID,
+    Sketch,
+    chain,
+    group,
+    pivot,
+    result,
+    retry,
+    sleep,
+    step,
+    wait,
+)
 from amends.coordinator.saga.state import Op, Phase, Saga, Status, queue_of
 from tests.saga.barrier_model import Service
 from tests.saga.promises import dependencies, promise_at_the_end, promise_each_event
@@ -48,6 +60,8 @@ def random_definition(rng: Random) -> Definition:
 
     def some(zone: str, depth: int) -> Sketch:
         luck = rng.random()
+        if luck < 0.06:
+            return rng.choice([wait(next(names), timeout="1h"), sleep("10m", name=next(names))])
         if depth == 0 or luck < 0.45:
             return one(zone)
         inner = [some(zone, depth - 1) for _ in range(rng.randint(1, 3))]
@@ -57,16 +71,17 @@ def random_definition(rng: Random) -> Definition:
     around_a_pivot = rng.random() < 0.3
     for _ in range(1 if around_a_pivot else rng.randint(1, 2)):
         nodes.append(some("before", 0 if around_a_pivot else 2))
-        done += _names(nodes[-1])
+        done += _steps(nodes[-1])
     if around_a_pivot or rng.random() < 0.5:
         nodes.append(pivot(one("pivot")))
-        done += _names(nodes[-1])
+        done += _steps(nodes[-1])
         nodes += [some("after", 1) for _ in range(rng.randint(0, 2))]
     return Declared("explored", chain(*nodes), version=1, deadline=rng.choice(["1m", "24h"])).definition
 
 
-def _names(node: Sketch) -> list[str]:
-    return [part.split("'")[0] for part in str(node.json).split("'name': '")[1:]]
+def _steps(node: Sketch) -> list[str]:
+    parts = str(node.json).split("'kind': 'step', 'name': '")
+    return [part.split("'")[0] for part in parts[1:]]
 
 
 class Run:
@@ -82,7 +97,8 @@ class Run:
         self.effects: list[tuple[str, str]] = []
         self.services = {
             name: Service(rng, name, external=rng.random() < 0.4, effects=self.effects)
-            for name in self.definition.plan.by_name
+            for name, place in self.definition.plan.by_name.items()
+            if isinstance(place.node, StepNode)
         }
         self.network: list[Send | Replied] = []
         self.log: list[tuple[Event, int]] = []
@@ -257,7 +273,10 @@ class Run:
             elif self.saga.status is Status.STUCK:
                 return
             elif not self._admit():
-                assert not self.calm_from_the_start, "13: a timer is needed though nothing went wrong"
+                waits = any(one.phase is Phase.WAITING for one in self.saga.steps.values())
+                assert waits or not self.calm_from_the_start, (
+                    "13: a timer is needed though nothing went wrong"
+                )
                 assert self._timer(), f"1: nothing is due, but it is {self.saga}"
         raise AssertionError(f"1: it does not end: {self.saga}")
 

@@ -80,7 +80,7 @@ MUTANTS = (
         "-1):\n                    return",
     ),
     Mutant("C2: chains are undone in reverse", "backward", "        index -= 1", "        index = -1"),
-    Mutant("C2: a group is waited for", "backward", "draft.positions[parent.id] > 0", "False"),
+    Mutant("C2: a group is waited for", "backward", "draft.positions[parent.id + scope] > 0", "False"),
     Mutant("P1: given up, a pivot is fenced", "giving_up", "fence_pivot(draft, f", "turn_back(draft, f"),
     Mutant("P1: at the deadline a pivot is fenced", "timers", "fence_pivot(draft, ", "turn_back(draft, "),
     Mutant("P1: compensating now fences the pivot", "acts", "if draft.pivot is not Pivot.SENT:", "if True:"),
@@ -118,7 +118,7 @@ MUTANTS = (
     Mutant(
         "A1: what is skipped is fenced first",
         "acts",
-        "        ask(draft, step, Op.FENCE, closes=_outstanding(step))",
+        "        ask(draft, step, Op.FENCE, closes=closes(step))",
         """
         from amends.coordinator.saga import replies
         step.did = step.did if draft.backwards else replies.Did.SKIPPED

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.effects import Effect, Ended, Send, StepStuck
+from amends.coordinator.saga.leaves import LEAVES, StepNode
 from amends.coordinator.saga.state import Did, Op, Phase, Pivot, Saga, Status
-from amends.coordinator.saga.tree import ChainNode, Node, StepNode, children_of
+from amends.coordinator.saga.tree import ChainNode, Node, children_of
 from tests.saga.barrier_model import Service
 from tests.saga.story import check
 
@@ -20,7 +21,7 @@ def dependencies(definition: Definition) -> dict[str, frozenset[str]]:
 
 
 def _depend(node: Node, earlier: frozenset[str], before: dict[str, frozenset[str]]) -> frozenset[str]:
-    if isinstance(node, StepNode):
+    if isinstance(node, LEAVES):
         before[node.name] = earlier
         return frozenset({node.name})
     below: frozenset[str] = frozenset()
@@ -45,8 +46,8 @@ def promise_each_event(
         elif isinstance(effect, StepStuck) and effect.path:
             known.pop(effect.path, None)
     pivot = definition.plan.pivot
-    if saga.backwards and not was.backwards and pivot is not None and pivot.step.name in saga.steps:
-        did = saga.steps[pivot.step.name].did
+    if saga.backwards and not was.backwards and pivot is not None and pivot.name in saga.steps:
+        did = saga.steps[pivot.name].did
         assert did in (Did.UNSENT, Did.NEVER, Did.REFUSED), f"P1: turned back while its pivot is {did}"
     told_before = {path for path, step in was.steps.items() if step.phase is Phase.STUCK}
     assert known.keys() <= told_before, f"15: stuck, but not told: {known.keys() - told_before}"
@@ -79,7 +80,9 @@ def promise_at_the_end(
     """What the participants did, held against what the saga says."""
     pivot = definition.plan.pivot
     for place in definition.plan.by_name.values():
-        node = place.step
+        if not isinstance(place.node, StepNode):
+            continue
+        node = place.node
         step = saga.steps.get(node.name)
         counts = [effects.count((what, node.name)) for what in ("do", "undo")]
         overridden = step is not None and (step.override is not None or step.did is Did.SKIPPED)
@@ -95,7 +98,7 @@ def promise_at_the_end(
         if saga.status is Status.COMPENSATED:
             if node.undo is not None:
                 assert counts in ([0, 0], [1, 1]), f"3, 9: compensated, but {node.name} has {counts}"
-            elif pivot is not None and node is pivot.step:
+            elif pivot is not None and node is pivot.node:
                 assert counts == [0, 0], f"8: compensated, though the pivot {node.name} happened"
             elif not node.reads and step is not None and step.did is not Did.UNSENT:
                 _promise_known(node, step.did, services[node.name], counts[0])

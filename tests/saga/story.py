@@ -297,7 +297,8 @@ def check(definition: Definition, saga: Saga) -> None:
     """What holds in every state; the database's constraints say the same."""
     for path, step in saga.steps.items():
         assert step.path == path
-        assert (step.due is not None) is (step.phase in (Phase.AWAITING, Phase.BACKOFF)), step
+        timed = step.phase in (Phase.AWAITING, Phase.BACKOFF)
+        assert step.phase is Phase.WAITING or (step.due is not None) is timed, step
         assert step.closes is None or step.op is Op.FENCE, step
         assert step.phase is not Phase.AWAITING or step.attempt >= 1, step
         assert step.phase is not Phase.STUCK or step.error, step
