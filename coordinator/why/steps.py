@@ -42,7 +42,9 @@ def wait_of(step: StepRow, around: Surroundings) -> Wait | None:
             return _closed(step, around) or _overdue(step, around) or _backoff(step, around)
         case Phase.WAITING:
             text = f"{step.path} waits for its time, a signal or a child saga"
-            return Wait(cause=Cause.WAITING, path=step.path, text=text, since=_since(step), next_at=step.due_ms)
+            return Wait(
+                cause=Cause.WAITING, path=step.path, text=text, since=_since(step), next_at=step.due_ms
+            )
         case Phase.STUCK:
             text = f"an operator is needed: {step.error}"
             return Wait(cause=Cause.STUCK, path=step.path, text=text)
