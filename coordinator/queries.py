@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
+from amends.coordinator.draw.marks import StateCount
 from amends.coordinator.errors import UnknownDefinition
 from amends.coordinator.records import (
     DefinitionRow,
@@ -81,6 +82,12 @@ LOADS = """
     GROUP BY queue
 """
 
+# How many steps of a saga stand alike, by the place of the definition they are instances of.
+STATES = """
+    SELECT node, phase, op, closes, did, extra->>'override' IS NOT NULL, count(*), max(attempt) FROM amends.step
+    WHERE saga_id = %(id)s::uuid GROUP BY 1, 2, 3, 4, 5, 6
+"""
+
 # A saga's log from its beginning.
 LOG = """
     SELECT seq, at_ms, event FROM amends.saga_log WHERE saga_id = %(id)s::uuid ORDER BY seq LIMIT %(rows_max)s
@@ -130,6 +137,16 @@ def find_waiting(
         queues = sorted({step.queue for step in found.steps if step.phase == Phase.PARKED})
         rows = connection.exec_driver_sql(LOADS, {"queues": queues}).all() if queues else []
         return found, {queue: QueueLoad(out, parked) for queue, out, parked in rows}
+
+
+def find_states(database: Engine, saga_id: UUID) -> tuple[Header, list[StateCount]] | Pruned | None:
+    """A saga's header, and how many of its steps stand how."""
+    with _reading(database) as connection:
+        found = _find(connection, saga_id, 0)
+        if not isinstance(found, Detail):
+            return found
+        rows = connection.exec_driver_sql(STATES, {"id": str(saga_id)}).all()
+        return found.header, [StateCount(*row) for row in rows]
 
 
 def history(database: Engine, saga_id: UUID, *, rows_max: int) -> History | Pruned | None:

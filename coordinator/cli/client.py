@@ -34,6 +34,14 @@ class Api:
         given = {name: value for name, value in (params or {}).items() if value is not None}
         return self._ask("GET", path, params=given)
 
+    def text(self, path: str, params: Params) -> str:
+        """Read something that is no JSON."""
+        given = {name: value for name, value in params.items() if value is not None}
+        response = self._request("GET", path, params=given)
+        if not response.is_success or response.headers.get("Content-Type", "").startswith("application/json"):
+            self._read(response)  # Raises what the answer says.
+        return response.text
+
     def post(self, path: str, body: Mapping[str, object]) -> Answer:
         """Do something."""
         return self._ask("POST", path, json=dict(body))
@@ -55,8 +63,11 @@ class Api:
         self._http.close()
 
     def _ask(self, method: str, path: str, **how: Any) -> Answer:
+        return self._read(self._request(method, path, **how))
+
+    def _request(self, method: str, path: str, **how: Any) -> httpx.Response:
         try:
-            response = self._http.request(method, path, **how)
+            return self._http.request(method, path, **how)
         except httpx.ConnectError as error:
             raise Unreachable(
                 f"no coordinator answers at {self._url} ({error}); start one with `amends coordinator`, "
@@ -68,7 +79,6 @@ class Api:
             ) from error
         except httpx.HTTPError as error:
             raise Unreachable(f"the connection to {self._url} (AMENDS_URL) broke: {error}") from error
-        return self._read(response)
 
     def _read(self, response: httpx.Response) -> Answer:
         try:

@@ -1,0 +1,114 @@
+"""How far each place of a saga is: a word and a colour, never a colour alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final, assert_never
+
+from amends.coordinator.saga.state import Did, Op, Phase
+
+
+class Shade(StrEnum):
+    """What a mark's colour stands for, the more urgent first: of many instances the first shade wins."""
+
+    STUCK = "stuck"
+    WAITING = "waiting"
+    ASKED = "asked"
+    UNDOING = "undoing"
+    REFUSED = "refused"
+    SKIPPED = "skipped"
+    UNDONE = "undone"
+    DONE = "done"
+    AHEAD = "ahead"
+
+
+_URGENCY: Final = tuple(Shade)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place's state in words, and its shade."""
+
+    text: str
+    shade: Shade
+
+
+AHEAD: Final = Mark("not begun", Shade.AHEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many instances of one place stand alike. `attempt` is the highest of them."""
+
+    node: str
+    phase: str
+    op: str
+    closes: str | None
+    did: str
+    overridden: bool
+    count: int
+    attempt: int
+
+
+def marks(states: Iterable[StateCount]) -> dict[str, Mark]:
+    """The mark of each place that was begun."""
+    found: dict[str, list[tuple[Mark, StateCount]]] = {}
+    for state in states:
+        found.setdefault(state.node, []).append((_mark(state), state))
+    return {node: _together(several) for node, several in found.items()}
+
+
+def _together(several: list[tuple[Mark, StateCount]]) -> Mark:
+    if len(several) == 1 and several[0][1].count == 1:
+        mark, state = several[0]
+        tries = f", attempt {state.attempt}" if state.attempt > 1 and mark.shade is not Shade.AHEAD else ""
+        return Mark(mark.text + tries, mark.shade)
+    counts: dict[Mark, int] = {}
+    for mark, state in several:
+        counts[mark] = counts.get(mark, 0) + state.count
+    ordered = sorted(counts.items(), key=lambda one: _URGENCY.index(one[0].shade))
+    return Mark(", ".join(f"{count:,} {mark.text}" for mark, count in ordered), ordered[0][0].shade)
+
+
+def _mark(state: StateCount) -> Mark:
+    back = state.op == Op.UNDO or state.closes == Op.UNDO
+    match Phase(state.phase):
+        case Phase.STUCK:
+            return Mark("stuck", Shade.STUCK)
+        case Phase.PARKED:
+            return Mark("undo not sent yet" if back else "not sent yet", Shade.WAITING)
+        case Phase.BACKOFF:
+            return Mark("undo tried again" if back else "tried again", Shade.WAITING)
+        case Phase.AWAITING:
+            return _ASKED[Op(state.op)]
+        case Phase.SETTLED:
+            return _settled(state, back)
+        case _:
+            assert_never(state.phase)
+
+
+def _settled(state: StateCount, back: bool) -> Mark:
+    if back:
+        return Mark("undo skipped", Shade.SKIPPED) if state.overridden else Mark("undone", Shade.UNDONE)
+    if state.op == Op.CONFIRM:
+        return Mark("confirmed", Shade.DONE)
+    return _KNOWN[Did(state.did)]
+
+
+_ASKED: Final[Mapping[Op, Mark]] = {
+    Op.DO: Mark("asked", Shade.ASKED),
+    Op.UNDO: Mark("undoing", Shade.UNDOING),
+    Op.CONFIRM: Mark("confirming", Shade.ASKED),
+    Op.FENCE: Mark("asked whether it happened", Shade.ASKED),
+}
+_KNOWN: Final[Mapping[Did, Mark]] = {
+    Did.UNSENT: Mark("never sent", Shade.AHEAD),
+    Did.UNKNOWN: Mark("let be", Shade.SKIPPED),
+    Did.DONE: Mark("done", Shade.DONE),
+    Did.REFUSED: Mark("refused", Shade.REFUSED),
+    Did.IN_DOUBT: Mark("refused, in doubt", Shade.REFUSED),
+    Did.NEVER: Mark("never happened", Shade.REFUSED),
+    Did.SKIPPED: Mark("skipped", Shade.SKIPPED),
+}
