@@ -111,7 +111,7 @@ def _framed(frame: Frame, blocks: Sequence[Block]) -> Block:
     shapes: list[Shape] = []
     y: float = LABEL
     inner = max(sum(one.width + PADDING for one in line) - PADDING for line in lines)
-    inner = max(inner, 8.0 * len(frame.label))
+    inner = max(inner, min(8.0 * len(frame.label), WIDTH_MAX / 2))
     for line in lines:
         x = PADDING + (inner - sum(one.width + PADDING for one in line) + PADDING) / 2
         for block in line:

@@ -74,19 +74,21 @@ def _together(several: list[tuple[Mark, StateCount]]) -> Mark:
 
 def _mark(state: StateCount) -> Mark:
     back = state.op == Op.UNDO or state.closes == Op.UNDO
-    match Phase(state.phase):
+    match phase := Phase(state.phase):
         case Phase.STUCK:
             return Mark("stuck", Shade.STUCK)
         case Phase.PARKED:
             return Mark("undo not sent yet" if back else "not sent yet", Shade.WAITING)
         case Phase.BACKOFF:
             return Mark("undo tried again" if back else "tried again", Shade.WAITING)
+        case Phase.WAITING:
+            return Mark("being taken back", Shade.UNDOING) if back else Mark("waiting", Shade.ASKED)
         case Phase.AWAITING:
             return _ASKED[Op(state.op)]
         case Phase.SETTLED:
             return _settled(state, back)
         case _:
-            assert_never(state.phase)
+            assert_never(phase)
 
 
 def _settled(state: StateCount, back: bool) -> Mark:
@@ -111,4 +113,5 @@ _KNOWN: Final[Mapping[Did, Mark]] = {
     Did.IN_DOUBT: Mark("refused, in doubt", Shade.REFUSED),
     Did.NEVER: Mark("never happened", Shade.REFUSED),
     Did.SKIPPED: Mark("skipped", Shade.SKIPPED),
+    Did.FORCED: Mark("forced", Shade.SKIPPED),
 }

@@ -99,10 +99,14 @@ def _card(card: Card) -> Iterator[str]:
 def _border(border: Border) -> Iterator[str]:
     style = {
         Look.SIDE_BY_SIDE: 'fill="#fafafa" stroke="#999" stroke-dasharray="6 4"',
+        Look.EACH: 'fill="#f4f8f4" stroke="#6a8a6a" stroke-width="2" stroke-dasharray="2 3"',
+        Look.CHOICE: 'fill="#f7f5fb" stroke="#77679a"',
+        Look.BRANCH: 'fill="#fff" stroke="#77679a" stroke-dasharray="4 3"',
         Look.PIVOT: 'fill="#fffdf3" stroke="#333" stroke-width="3"',
     }[border.look]
     yield (
-        f'<rect x="{border.x:g}" y="{border.y:g}" width="{border.width:g}" height="{border.height:g}" rx="8" {style}/>'
+        f'<rect x="{border.x:g}" y="{border.y:g}" width="{border.width:g}" height="{border.height:g}" rx="8" {style}>'
+        f"<title>{_text(border.label)}</title></rect>"
     )
     room = int((border.width - 2 * PADDING) / CHARACTER)
     yield (

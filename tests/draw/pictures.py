@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree
 
-from amends.coordinator import Saga, chain, group, pivot, step
+from amends.coordinator import (
+    Saga,
+    arg,
+    call,
+    chain,
+    choose,
+    each,
+    emit,
+    group,
+    item,
+    pivot,
+    sleep,
+    step,
+    wait,
+)
 from amends.coordinator.draw.blocks import LEAF_WIDTH
 from amends.coordinator.draw.outline import Part, outline
 
@@ -33,6 +47,16 @@ SHAPES: Final = {
             )
             for number in range(10)
         )
+    ),
+    "everything": chain(
+        each(arg.lines, step("reserve", to="inventory", undo="release", args=item), at_most=20, chunk=50),
+        choose(
+            ((arg.total > 100) & ~arg.gift.exists(), wait("approved", timeout="2h", on_timeout="continue")),
+            (arg.country == "NO", call("customs")),
+            otherwise=sleep("1m"),
+        ),
+        emit("ordered", undo=None),
+        step("hold", to="payments", undo="void", confirm="capture"),
     ),
     "long-in-group": group(
         chain(*(reserve(f"a{number}") for number in range(40))), reserve("b"), reserve("c")

@@ -61,6 +61,27 @@ def test_what_nothing_undoes_and_what_only_reads_is_said() -> None:
     assert (final, reads) == ("nothing undoes it", "only reads")
 
 
+def test_every_kind_of_node_says_what_it_does() -> None:
+    picture = svg(part_of(SHAPES["everything"]), "shop v1")
+
+    texts = [box.texts for box in taken_apart(picture).boxes]
+    assert texts == [
+        ("reserve", "inventory: reserve", "undo: release"),
+        ("approved", "waits for the signal approved", "2h, then goes on"),
+        ("customs", "calls the saga customs"),
+        ("sleep", "sleeps 1m"),
+        ("ordered", "emits ordered", "nothing takes it back"),
+        ("hold", "payments: hold", "undo: void", "confirm: capture"),
+    ]
+    for label in (
+        "each of arg.lines in lists of 50, at most 20 at a time",
+        "1: if ((arg.total &gt; 100) &amp; ~arg.gift.exists())",
+        "2: if (arg.country == 'NO')",
+        "otherwise",
+    ):
+        assert f"<title>{label}</title>" in picture
+
+
 def test_a_state_is_said_in_words_and_not_by_colour_alone() -> None:
     part = part_of(SHAPES["three"])
     ids = [leaf.id for leaf in leaves(part)]
@@ -97,6 +118,10 @@ def state(count: int = 1, **how: object) -> StateCount:
         ([state(phase="parked", did="unsent")], "not sent yet", Shade.WAITING),
         ([state(phase="backoff", did="unknown")], "tried again", Shade.WAITING),
         ([state(phase="backoff", op="undo")], "undo tried again", Shade.WAITING),
+        ([state(phase="waiting", did="unknown")], "waiting", Shade.ASKED),
+        ([state(phase="waiting", op="undo")], "being taken back", Shade.UNDOING),
+        ([state(did="forced", overridden=True)], "forced", Shade.SKIPPED),
+        ([state(op="confirm")], "confirmed", Shade.DONE),
         ([state(phase="awaiting", op="undo")], "undoing", Shade.UNDOING),
         ([state(op="undo")], "undone", Shade.UNDONE),
         ([state(op="fence", closes="undo", overridden=True)], "undo skipped", Shade.SKIPPED),
