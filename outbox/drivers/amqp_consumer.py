@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
-from typing import Any
+from time import monotonic, sleep
+from typing import Any, Final
+
+import amqp
 
 from amends.outbox.drivers import amqp_frames as frames
 from amends.outbox.drivers.amqp_acks import Unsettled
@@ -16,6 +18,10 @@ from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.ports import Delivery, Topology
 
 DELIVERY_COUNT_HEADER = "x-delivery-count"
+
+# RabbitMQ answers a second declaration of a quorum queue while it is still making the queue for the first, and closes
+# the connection that consumes in between with an internal error.
+_QUEUE_IN_THE_MAKING_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4)
 
 
 class AmqpConsumer:
@@ -47,7 +53,7 @@ class AmqpConsumer:
     def receive(self, timeout_s: float) -> list[Delivery]:
         deadline = monotonic() + timeout_s
         try:
-            link = self._connected()
+            link = self._consuming()
             while True:
                 self._send_settled(link)
                 link.dispatch()
@@ -93,6 +99,17 @@ class AmqpConsumer:
         with self._lock:
             self._gathered.append((requeue, batch))
         self._wakeup.set()
+
+    def _consuming(self) -> Link:
+        """The link; a new one is opened again while somebody else's declaration of its queues is under way."""
+        if self._link is None:
+            for pause_s in _QUEUE_IN_THE_MAKING_PAUSES_S:
+                try:
+                    return self._connected()
+                except amqp.InternalError as error:
+                    self._lost(error)
+                    sleep(pause_s)
+        return self._connected()
 
     def _connected(self) -> Link:
         link = self._link

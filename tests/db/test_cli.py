@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 
 from amends.db.engines import open_engine
 from amends.db.schema import require_schema
+from tests.waiting import DEADLINE_S
 
 
 def _amends(
@@ -28,7 +29,7 @@ def _amends(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
 
 

@@ -20,7 +20,7 @@ from amends.db.engines import open_engine, transaction
 from amends.db.errors import EmbeddedUnavailable
 from amends.db.private_postgres import PrivatePostgres, private_directory
 from amends.db.programs import Programs
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 _OWNER = """
 import sys, time
@@ -88,9 +88,9 @@ def test_it_ends_with_its_owner_however_that_ends(
         assert _processes(directory)
 
         owner.send_signal(number)
-        owner.wait(30)
+        owner.wait(DEADLINE_S)
 
-    eventually(lambda: not _processes(directory), 30, "the server to end")
+    eventually(lambda: not _processes(directory), what="the server to end")
     eventually(lambda: not directory.exists(), what="its directory to be deleted")
 
 
@@ -101,7 +101,7 @@ def test_the_server_ends_also_when_its_guard_is_killed(owner: tuple[subprocess.P
 
     os.kill(guard, signal.SIGKILL)
 
-    eventually(lambda: not _processes(directory), 30, "the server to end")
+    eventually(lambda: not _processes(directory), what="the server to end")
 
 
 def test_a_ctrl_c_in_the_terminal_reaches_the_owner_alone(owner: tuple[subprocess.Popen[str], Path]) -> None:
@@ -163,7 +163,7 @@ def owner() -> Iterator[tuple[subprocess.Popen[str], Path]]:
         directory = Path(process.stdout.readline().strip())
         yield process, directory
         process.kill()
-    eventually(lambda: not _processes(directory), 30, "the server to end")
+    eventually(lambda: not _processes(directory), what="the server to end")
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -15,6 +15,7 @@ from amends.db.engines import database_url, open_engine, transaction
 from amends.db.errors import CommitUnknown, StoreUnavailable, UnsupportedDatabase
 from amends.db.private_postgres import PrivatePostgres
 from tests.servers.proxy import Proxy, proxy_to
+from tests.waiting import DEADLINE_S
 
 _MAKE = text("CREATE TABLE kept (id int PRIMARY KEY)")
 _PUT = text("INSERT INTO kept VALUES (:id)")
@@ -181,7 +182,7 @@ def test_sqlite_transactions_that_read_and_then_write_take_turns(tmp_path: Path)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(DEADLINE_S)
 
     assert _kept(engine) == 80
     engine.dispose()

@@ -21,7 +21,7 @@ from amends.db.errors import MigrationBusy, SchemaOutdated
 from amends.db.migrate import alembic_config, downgrade, migrate, migration_lock
 from amends.db.participant import create, include_object
 from amends.db.schema import SCHEMAS, Which, require_schema, revision
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 BOTH: tuple[Which, ...] = ("coordinator", "participant")
 
@@ -170,7 +170,7 @@ def test_a_migration_that_builds_an_index_concurrently_does_not_deadlock_with_on
                 )
                 connection.execute(text("SET statement_timeout = '5s'"))
                 connection.execute(text("CREATE INDEX CONCURRENTLY ix_new ON amends_barrier (round)"))
-        waiter.join(10)
+        waiter.join(DEADLINE_S)
         assert not waiter.is_alive()
 
 
@@ -290,7 +290,7 @@ def _ten_at_once(program: str, url: str, which: Which) -> list[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_S,
     )
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.split()

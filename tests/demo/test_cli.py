@@ -150,13 +150,13 @@ def endless_demo(*arguments: str) -> Iterator[psutil.Process]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing_behind(temporary: Path, number: signal.Signals) -> None:
     with endless_demo() as process:
-        eventually(lambda: "postgres" in names_below(process), 60, "PostgreSQL to run")
+        eventually(lambda: "postgres" in names_below(process), what="PostgreSQL to run")
         children = process.children(recursive=True)
 
         process.send_signal(number)
 
         assert process.wait(RUN_S) == 128 + number
-        eventually(lambda: not any(child.is_running() for child in children), 20, "every process to end")
+        eventually(lambda: not any(child.is_running() for child in children), what="every process to end")
         assert list(temporary.iterdir()) == []
 
 
@@ -164,7 +164,7 @@ def test_an_interrupted_run_on_real_servers_leaves_nothing_there(
     server_url: str, rabbit: RabbitServer, temporary: Path
 ) -> None:
     with endless_demo("--database", server_url, "--broker", rabbit.url) as process:
-        eventually(lambda: len(rabbit.queues("amends-demo-")) > 5, 60, "the run's queues")
+        eventually(lambda: len(rabbit.queues("amends-demo-")) > 5, what="the run's queues")
         children = process.children(recursive=True)
 
         process.send_signal(signal.SIGINT)
@@ -180,7 +180,7 @@ def test_a_process_that_dies_ends_the_run_and_its_log_is_told(
     server_url: str, rabbit: RabbitServer, temporary: Path
 ) -> None:
     with endless_demo("--database", server_url, "--broker", rabbit.url) as process:
-        worker = eventually(lambda: process_of(process, "payments:payments"), 60, "the payments process")
+        worker = eventually(lambda: process_of(process, "payments:payments"), what="the payments process")
 
         worker.kill()
 

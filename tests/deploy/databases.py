@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from amends.db.embedded import postgres_programs
 from amends.db.private_postgres import PrivatePostgres
 from tests.deploy import compose
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 MAKE_SECRETS: Final = compose.ROOT / "deploy" / "make-secrets"
 INIT: Final = compose.ROOT / "deploy" / "postgres" / "init" / "10-databases.sh"
@@ -21,7 +21,7 @@ INIT: Final = compose.ROOT / "deploy" / "postgres" / "init" / "10-databases.sh"
 
 def make_secrets(directory: Path) -> dict[str, str]:
     """Run deploy/make-secrets; what stands in the directory then, by file name."""
-    subprocess.run([MAKE_SECRETS, directory], check=True, capture_output=True, timeout=30)
+    subprocess.run([MAKE_SECRETS, directory], check=True, capture_output=True, timeout=DEADLINE_S)
     return {path.name: path.read_text("utf-8") for path in directory.iterdir()}
 
 
@@ -35,7 +35,9 @@ def set_up(server: PrivatePostgres, secrets: Path) -> None:
         "PGPORT": str(at.port),
         "SECRETS_DIRECTORY": str(secrets),
     }
-    ran = subprocess.run([INIT], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(
+        [INIT], env=environment, capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
     assert ran.returncode == 0, ran.stderr
     with connect(at) as administrator:
         file = administrator.execute("SHOW hba_file").fetchone()

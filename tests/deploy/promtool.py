@@ -11,6 +11,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from tests.waiting import DEADLINE_S
+
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "tools" / "promtool"
 MEND = (
@@ -48,7 +50,9 @@ def fetch(target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as directory:
         workplace = Path(directory)
         package = _download(workplace)
-        subprocess.run(["dpkg-deb", "-x", str(package), str(workplace / "tree")], check=True, timeout=60)
+        subprocess.run(
+            ["dpkg-deb", "-x", str(package), str(workplace / "tree")], check=True, timeout=DEADLINE_S
+        )
         os.replace(workplace / "tree" / "usr" / "bin" / "promtool", target)
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from amends.db.guarded import Guarded
 from amends.db.private_postgres import free_port, tail
 from tests.deploy import compose
+from tests.waiting import DEADLINE_S
 
 PROGRAMS: Final = {"amends": [sys.executable, "-m", "amends.db.cli"], "python": [sys.executable]}
 JOB_S: Final = 60
@@ -70,7 +71,7 @@ class Stack:
         process = self.processes[name]
         assert process.alive(), f"{name} has ended: {self.log(name)}"
         try:
-            with urlopen(f"http://127.0.0.1:{self._ports[name]}{path}", timeout=10) as answer:
+            with urlopen(f"http://127.0.0.1:{self._ports[name]}{path}", timeout=DEADLINE_S) as answer:
                 text: str = answer.read().decode()
                 return text
         except OSError:

@@ -19,6 +19,7 @@ from typing import Final
 import pytest
 
 from tests.deploy import compose
+from tests.waiting import DEADLINE_S
 
 ROOT: Final = compose.ROOT
 # Continued lines joined, comments and parser directives left out.
@@ -112,7 +113,7 @@ def test_the_health_check_tells_a_living_coordinator_from_a_stalled_or_missing_o
             env={"AMENDS_HTTP_PORT": str(port)},
             capture_output=True,
             check=False,
-            timeout=30,
+            timeout=DEADLINE_S,
         )
 
     assert (ran.returncode == 0) == healthy
@@ -171,7 +172,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=DEADLINE_S,
     )
     assert ran.returncode == 0, ran.stderr
     (built,) = directory.glob("amends-*.whl")

@@ -21,6 +21,7 @@ from amends.participants.breaker import CircuitBreaker
 from amends.participants.metrics import metrics_in
 from tests.deploy import compose
 from tests.deploy.promql import grouped_by, selectors
+from tests.waiting import DEADLINE_S
 
 FOLDER: Final = compose.ROOT / "deploy" / "prometheus"
 DASHBOARD: Final = compose.ROOT / "deploy" / "grafana" / "dashboards" / "amends.json"
@@ -47,7 +48,9 @@ OF_OTHERS: Final = {
 
 
 def run(promtool: Path, *arguments: str | Path) -> None:
-    ran = subprocess.run([promtool, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(
+        [promtool, *arguments], capture_output=True, text=True, check=False, timeout=DEADLINE_S
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 

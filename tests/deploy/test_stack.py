@@ -64,7 +64,7 @@ def stack(
             stack.start(name)
         for name in LONG_RUNNING:
             path = "/readyz" if "coordinator" in name else "/metrics"
-            eventually(lambda name=name, path=path: stack.asked(name, path), 30, f"{name} to be ready")
+            eventually(lambda name=name, path=path: stack.asked(name, path), what=f"{name} to be ready")
         yield stack
 
 
@@ -99,7 +99,7 @@ def after_orders(stack: Stack) -> Stack:
     """The stack when some orders have been placed and every saga has ended."""
     placed = stack.run("orders", "--count", str(ORDERS))
     assert placed.returncode == 0, placed.stderr
-    eventually(lambda: len(ended(stack)) >= ORDERS, 60, f"{ORDERS} orders to end")
+    eventually(lambda: len(ended(stack)) >= ORDERS, what=f"{ORDERS} orders to end")
     return stack
 
 

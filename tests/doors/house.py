@@ -21,7 +21,7 @@ from amends.coordinator.http.tokens import Tokens
 from amends.coordinator.metrics import DatabaseGauges, exposition, new_registry
 from amends.db.engines import open_engine
 from tests.engine.world import World
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 SECRETS = {role: f"secret-of-{role}" for role in ("read", "start", "apply", "operate")}
 TOKENS = ",".join(f"{role}-token:{role}:{secret}" for role, secret in SECRETS.items())
@@ -104,7 +104,9 @@ class House:
         with self._lock:
             if role not in self._clients:
                 headers = {"Authorization": f"Bearer {SECRETS[role]}"} if role else {}
-                self._clients[role] = httpx.Client(base_url=self.server.url, headers=headers, timeout=30)
+                self._clients[role] = httpx.Client(
+                    base_url=self.server.url, headers=headers, timeout=DEADLINE_S
+                )
             return self._clients[role]
 
     def start_saga(self, **fields: Any) -> str:
@@ -126,7 +128,7 @@ class House:
             saga = self.http().get(f"/sagas/{saga_id}").json()
             return dict(saga) if saga.get("status") == "stuck" else None
 
-        return eventually(look, 20, what="the saga to be stuck") or {}
+        return eventually(look, what="the saga to be stuck") or {}
 
     def close(self) -> None:
         """Close the door."""

@@ -12,6 +12,7 @@ from amends.coordinator.saga.events import Compensate
 from amends.outbox import wire
 from tests.doors.house import INPUT, TOKENS, House, order, problem
 from tests.engine.scripted import reply
+from tests.waiting import DEADLINE_S
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_a_coordinator_that_stopped_turns_starts_away(house: House) -> None:
     """Seen to hang until the answer's time was up without the look at `_stopped` in `Coordinator._put`."""
     house.world.coordinator.stop()
 
-    answer = house.http().post("/sagas", json={"name": "place-order", "input": INPUT}, timeout=5)
+    answer = house.http().post("/sagas", json={"name": "place-order", "input": INPUT}, timeout=DEADLINE_S)
 
     assert problem(answer) == (503, "not_accepting", None)
     assert answer.headers["retry-after"] == "1"

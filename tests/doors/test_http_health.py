@@ -85,7 +85,6 @@ def test_while_the_database_is_away_every_door_says_so_and_then_goes_on(
             == 201
             else None
         ),
-        20,
         what="a start to be accepted again",
     )
     assert house.ended(started["id"])["status"] == "completed"

@@ -11,6 +11,7 @@ from amends.coordinator import Saga, chain, step
 from amends.outbox.wire import saga_id_of
 from tests.doors.house import INPUT, House, order, problem
 from tests.engine.scripted import reply
+from tests.waiting import DEADLINE_S
 
 
 def test_a_start_is_accepted_and_runs_to_its_end(house: House) -> None:
@@ -179,7 +180,7 @@ def test_a_long_poll_answers_when_the_saga_ends(house: House) -> None:
     with ThreadPoolExecutor(1) as threads:
         poll = threads.submit(house.ended, saga_id)
         waiting.answer(command)
-        assert poll.result(20)["status"] == "completed"
+        assert poll.result(DEADLINE_S)["status"] == "completed"
 
 
 def test_a_long_poll_that_is_over_tells_the_saga_as_it_is(house: House) -> None:
@@ -201,7 +202,7 @@ def test_a_long_poll_may_come_before_the_start(house: House) -> None:
         assert not poll.done()
         house.start_saga(key="order-1")
 
-        assert poll.result(20)["status"] == "completed"
+        assert poll.result(DEADLINE_S)["status"] == "completed"
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "soon", "nan"])

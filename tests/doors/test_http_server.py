@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.doors.house import INPUT, House, problem
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 
 def test_two_hundred_long_polls_on_sockets_take_no_threads(house: House) -> None:
@@ -22,13 +22,13 @@ def test_two_hundred_long_polls_on_sockets_take_no_threads(house: House) -> None
     threads: list[int] = []
 
     def answer() -> None:
-        eventually(lambda: len(waiting) == 200, 30, what="200 requests to wait")
+        eventually(lambda: len(waiting) == 200, what="200 requests to wait")
         threads.append(threading.active_count())
         house.world.participants["payments"].answer(command)
 
     async def poll() -> list[dict[str, Any]]:
         limits = httpx.Limits(max_connections=None)
-        async with httpx.AsyncClient(base_url=house.server.url, timeout=60, limits=limits) as client:
+        async with httpx.AsyncClient(base_url=house.server.url, timeout=DEADLINE_S, limits=limits) as client:
             polls = (client.get(f"/sagas/{saga_id}", params={"wait": 50}) for _ in range(200))
             return [(await one).json() for one in [asyncio.create_task(poll) for poll in polls]]
 

@@ -73,7 +73,7 @@ def test_what_is_scraped_agrees_with_the_database(
     make_order(counted)
     http, database = counted.http(), counted.world.database
 
-    scraped = eventually(lambda: settled(http.get("/metrics").text), 20, what="the outbox to drain")
+    scraped = eventually(lambda: settled(http.get("/metrics").text), what="the outbox to drain")
 
     with database.connect() as connection:
         by_status = dict(

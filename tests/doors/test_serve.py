@@ -24,7 +24,7 @@ from amends.coordinator.catalog import Catalog
 from amends.coordinator.cli.serve import watch
 from tests.doors.house import House, Run
 from tests.servers.rabbit import RabbitServer
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 SAGAS = """
 from amends.coordinator import Saga, chain, step
@@ -58,7 +58,7 @@ class Process:
             found = re.search(r"coordinator_ready.*?(http://[^\s\"]+)", self.said)
             return found.group(1) if found else None
 
-        return eventually(look, 40, what="the coordinator to be ready") or ""
+        return eventually(look, what="the coordinator to be ready") or ""
 
     def exit_status(self, deadline_s: float = 40) -> int:
         return self.process.wait(deadline_s)
@@ -130,7 +130,10 @@ def test_a_stop_lets_long_polls_go_at_once(serve: Callable[..., Process], tmp_pa
     url = process.url()
     saga_id = httpx.post(f"{url}/sagas", json={"name": "place-order", "input": {}}).json()["id"]
 
-    with httpx.Client(base_url=url, timeout=50) as client, socket.create_connection(_address(url)) as poll:
+    with (
+        httpx.Client(base_url=url, timeout=DEADLINE_S) as client,
+        socket.create_connection(_address(url)) as poll,
+    ):
         poll.settimeout(30)
         poll.sendall(
             f"GET /sagas/{saga_id}?wait=60 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()

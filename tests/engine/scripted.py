@@ -14,8 +14,9 @@ import msgspec
 from amends.outbox import wire
 from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.message import Message
-from amends.outbox.ports import Broker, Outgoing, command_queue, coordinator_queue
-from tests.waiting import eventually
+from amends.outbox.ports import Broker, command_queue, coordinator_queue
+from tests.outbox.driving import confirmed, outgoing
+from tests.waiting import DEADLINE_S, eventually
 
 Script = Callable[[wire.Command], "wire.Reply | Iterable[wire.Reply] | None"]
 
@@ -52,7 +53,6 @@ class Scripted:
 
     def __post_init__(self) -> None:
         self._publisher = self.broker.publisher()
-        self._tokens = 0
         self._thread = Thread(target=self._run, name=f"scripted-{self.name}", daemon=True)
 
     def start(self) -> Scripted:
@@ -64,7 +64,7 @@ class Scripted:
         """Stop consuming and publishing."""
         self._stopping.set()
         if self._thread.is_alive():
-            self._thread.join(10)
+            self._thread.join(DEADLINE_S)
         self._publisher.close()
 
     def send(self, *replies: wire.Reply) -> None:
@@ -83,12 +83,11 @@ class Scripted:
     def publish(self, *messages: Message) -> None:
         """Publish any messages and wait for their confirms."""
         with self._lock:
-            for message in messages:
-                self._tokens += 1
-                self._publisher.publish([Outgoing(self._tokens, message)])
             # The in-process broker confirms at the consumer's ack: to have published is enough there.
-            if ".drivers.memory" not in type(self._publisher).__module__:
-                eventually(lambda: self._publisher.settled(0.05) is not None and self._publisher.pending == 0)
+            if self.broker.confirms_when_consumed:
+                self._publisher.publish(outgoing(messages))
+            else:
+                confirmed(self._publisher, messages)
 
     def commands(self, op: str | None = None, path: str | None = None) -> list[wire.Command]:
         """What came so far."""
@@ -98,7 +97,7 @@ class Scripted:
             if (op is None or one.op == op) and (path is None or one.path == path)
         ]
 
-    def wait_for(self, op: str, path: str, count: int = 1, deadline_s: float = 10) -> wire.Command:
+    def wait_for(self, op: str, path: str, count: int = 1, deadline_s: float = DEADLINE_S) -> wire.Command:
         """The `count`-th command of this op and path."""
         eventually(
             lambda: len(self.commands(op, path)) >= count,

@@ -47,7 +47,6 @@ def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., Wor
     probes = world.value("SELECT probes FROM amends.breaker WHERE queue = 'payments.do'")
     eventually(
         lambda: world.value("SELECT probes FROM amends.breaker WHERE queue = 'payments.do'") >= probes + 4,
-        20,
         what="some probes: many timeouts later",
     )
     assert {world.status(one) for one in sagas} == {"running"}
@@ -56,7 +55,7 @@ def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., Wor
     world.participant("payments")
 
     for one in sagas:
-        world.wait_for(one, "completed", 30)
+        world.wait_for(one, "completed")
     assert breaker(world) == "closed"
 
 
@@ -103,7 +102,7 @@ def test_while_a_breaker_is_open_new_commands_are_parked(make_world: Callable[..
     )
     world.participant("payments")
     for one in first + later:
-        world.wait_for(one, "completed", 30)
+        world.wait_for(one, "completed")
 
 
 def test_an_open_breaker_with_only_undos_waiting_still_probes(make_world: Callable[..., World]) -> None:
@@ -128,12 +127,12 @@ def test_an_open_breaker_with_only_undos_waiting_still_probes(make_world: Callab
     )
     world.participant("payments", lambda command: reply(command, "payments", "refused", reason="no"))
     sagas = [world.start_saga("undoing", {}).saga_id for _ in range(5)]
-    eventually(lambda: breaker(world, "inventory.undo") == "open", 20, what="the undo breaker to open")
+    eventually(lambda: breaker(world, "inventory.undo") == "open", what="the undo breaker to open")
 
     answering["undo"] = True
 
     for one in sagas:
-        world.wait_for(one, "compensated", 30)
+        world.wait_for(one, "compensated")
     assert breaker(world, "inventory.undo") == "closed"
 
 
@@ -164,7 +163,7 @@ def test_the_window_bounds_what_is_out(make_world: Callable[..., World]) -> None
 
     assert "quiet" in order[10:18], "a name with little waiting is served in turn"
     for one in busy + quiet:
-        world.wait_for(one, "completed", 20)
+        world.wait_for(one, "completed")
 
 
 def test_a_command_nobody_consumes_expires_with_its_attempt(make_world: Callable[..., World]) -> None:
@@ -174,7 +173,6 @@ def test_a_command_nobody_consumes_expires_with_its_attempt(make_world: Callable
     answer = world.start_saga("lone", {})
     eventually(
         lambda: world.value("SELECT attempt FROM amends.step") >= 4,
-        30,
         what="several attempts at a queue nobody consumes",
     )
 
@@ -184,4 +182,4 @@ def test_a_command_nobody_consumes_expires_with_its_attempt(make_world: Callable
 
     assert len(waiting) <= 1
     world.participant("payments")
-    world.wait_for(answer.saga_id, "completed", 20)
+    world.wait_for(answer.saga_id, "completed")

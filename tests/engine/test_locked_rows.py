@@ -35,9 +35,9 @@ def test_a_saga_that_somebody_locks_waits_alone(
             operator.execute(text("SELECT 1 FROM amends.saga WHERE id = :id FOR UPDATE"), {"id": locked})
             payments.answer(commands[locked])
             payments.answer(commands[free])
-            world.wait_for(free, "completed", 20)
+            world.wait_for(free, "completed")
 
-        world.wait_for(locked, "completed", 20)
+        world.wait_for(locked, "completed")
     finally:
         world.close()
         impatient.dispose()

@@ -8,7 +8,7 @@ from amends.coordinator import Saga, chain, pivot, step
 from amends.coordinator.saga.events import Compensate, Retry, Skip
 from tests.engine.scripted import reply
 from tests.engine.world import World
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 SHIP = Saga(
     "ship",
@@ -156,5 +156,5 @@ def test_two_operators_at_once_one_wins_and_the_other_is_told(world: World) -> N
         for name in ("ann", "ben")
     ]
 
-    assert sorted(act.result(10).verdict.value for act in acts) == ["applied", "refused"]
+    assert sorted(act.result(DEADLINE_S).verdict.value for act in acts) == ["applied", "refused"]
     assert world.value("SELECT count(*) FROM amends.audit") == 1

@@ -14,7 +14,7 @@ from amends.coordinator import Saga, arg, step
 from amends.outbox import wire
 from amends.outbox.ports import receipts_queue
 from tests.engine.world import World, start
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 
 class Input(msgspec.Struct):
@@ -192,5 +192,5 @@ def test_a_start_that_races_its_pruning_makes_no_second_saga(make_world: Callabl
             what="the start to wait for the pruner",
         )
 
-    assert answer.result(10).verdict == "spent"
+    assert answer.result(DEADLINE_S).verdict == "spent"
     assert world.value("SELECT count(*) FROM amends.saga") == 0

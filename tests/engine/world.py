@@ -24,7 +24,7 @@ from amends.outbox import wire
 from amends.outbox.message import Message
 from amends.outbox.ports import Broker, coordinator_queue
 from tests.engine.scripted import Script, Scripted
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 # Everything that waits, waits briefly; what a test wants longer it says.
 BRISK = {"timer_poll_s": 0.02, "refresh_s": 0.1, "probe_first_s": 0.3, "probe_longest_s": 1.0}
@@ -67,11 +67,11 @@ class World:
 
     def start_saga(self, name: str, input_: object = None, **fields: Any) -> StartAnswer:
         """Start through a door."""
-        return self.coordinator.submit_start(start(name, input_, **fields), actor="test").result(10)
+        return self.coordinator.submit_start(start(name, input_, **fields), actor="test").result(DEADLINE_S)
 
     def act(self, saga_id: str, act: Act) -> ActAnswer:
         """An operator's act."""
-        return self.coordinator.submit_act(saga_id, act).result(10)
+        return self.coordinator.submit_act(saga_id, act).result(DEADLINE_S)
 
     def send_start(self, body: wire.Start, row: int = 1, receipts: str | None = None) -> Message:
         """Publish a start message as an outbox would."""
@@ -103,7 +103,7 @@ class World:
         """A saga's status."""
         return self.value("SELECT status FROM amends.saga WHERE id = :id", id=saga_id)
 
-    def wait_for(self, saga_id: str, status: str, deadline_s: float = 15) -> None:
+    def wait_for(self, saga_id: str, status: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait until a saga has this status."""
         eventually(lambda: self.status(saga_id) == status, deadline_s, what=f"{saga_id} to be {status}")
 

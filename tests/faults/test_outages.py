@@ -68,7 +68,7 @@ def test_postgresql_is_killed_and_a_participant_stays_down(
         some_ended(place, 100)
 
         place.end("payments", kill=True)
-        eventually(lambda: place.probes("payments.do") >= 2, 90, what="its open breaker to be probed twice")
+        eventually(lambda: place.probes("payments.do") >= 2, what="its open breaker to be probed twice")
         assert place.given_up() == 0
         place.start("payments")
         place.wait_until_ended(240)

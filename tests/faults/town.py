@@ -134,7 +134,7 @@ class Town:
             deadline_s,
             what=f"{self.placed} sagas to end: {self.tails()}",
         )
-        eventually(lambda: under_way(self.databases) == 0, 30, what="everything to drain")
+        eventually(lambda: under_way(self.databases) == 0, what="everything to drain")
 
     def verdicts(self) -> list[Verdict]:
         """Stop everything, then judge what the databases and queues say.

@@ -18,7 +18,7 @@ import pytest
 from tests.house.sources import ROOT
 from tests.servers.debian import no_service_starts
 from tests.servers.rabbit_node import installed_programs
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 _A_LONG_TEST = """
 import time
@@ -77,16 +77,16 @@ def test_an_interrupted_run_leaves_nothing_behind(room: Path, number: signal.Sig
         assert len(_servers(room)) > 2, urls
 
         run.send_signal(number)
-        run.wait(90)
+        run.wait(DEADLINE_S)
 
-    eventually(lambda: not _servers(room), 60, "every server, guard and epmd to end")
-    eventually(lambda: not list(room.glob("amends-*")), 20, "their directories to be deleted")
+    eventually(lambda: not _servers(room), what="every server, guard and epmd to end")
+    eventually(lambda: not list(room.glob("amends-*")), what="their directories to be deleted")
     assert not _listening(int(urls.split("@127.0.0.1:")[-1].strip().rstrip("/.")))
 
 
 def test_a_broker_that_does_not_answer_ends_the_run_at_once_and_says_so(room: Path) -> None:
     with _run(room, "tests/house/test_servers.py", AMENDS_TEST_AMQP_URL="amqp://127.0.0.1:1") as run:
-        said = run.communicate(timeout=60)[0]
+        said = run.communicate(timeout=DEADLINE_S)[0]
 
     assert run.returncode == 4
     assert "AMENDS_TEST_AMQP_URL does not answer" in said
@@ -97,7 +97,7 @@ def test_a_broker_that_does_not_answer_ends_the_run_at_once_and_says_so(room: Pa
 def test_a_postgresql_that_does_not_answer_ends_the_run_at_once_and_says_so(room: Path) -> None:
     url = "postgresql://127.0.0.1:1/postgres"
     with _run(room, "tests/house/test_servers.py", AMENDS_TEST_POSTGRES_URL=url) as run:
-        said = run.communicate(timeout=60)[0]
+        said = run.communicate(timeout=DEADLINE_S)[0]
 
     assert run.returncode == 4
     assert "AMENDS_TEST_POSTGRES_URL does not answer" in said

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from amends.outbox import wire
 from amends.outbox.message import Message
 from amends.outbox.ports import Broker, Consumer, Fate, Outgoing, Publisher, QueueState, Settled, Topology
+from tests.outbox.driving import confirmed, outgoing
 from tests.waiting import eventually
 
 
@@ -61,7 +62,7 @@ class Held:
 
     def wait(self, count: int = 1) -> Any:
         """Until so many are held; what the last of them says."""
-        eventually(lambda: len(self.parcels) >= count, 20, what=f"{count} x {self.kind} {self.wanted}")
+        eventually(lambda: len(self.parcels) >= count, what=f"{count} x {self.kind} {self.wanted}")
         return self.parcels[count - 1].body
 
     def release(self, *, copies: int = 1) -> None:
@@ -86,7 +87,6 @@ class Network:
         self._mute: set[str] = set()
         self._sent: list[Parcel] = []
         self._own = broker.publisher()
-        self._tokens = 0
 
     @property
     def confirms_when_consumed(self) -> bool:
@@ -137,11 +137,10 @@ class Network:
     def send(self, messages: list[Message]) -> None:
         """Publish, past all that is held, and wait for the confirms."""
         with self._lock:
-            for message in messages:
-                self._tokens += 1
-                self._own.publish([Outgoing(self._tokens, message)])
-            if not self.confirms_when_consumed:
-                eventually(lambda: self._own.settled(0.05) is not None and self._own.pending == 0)
+            if self.confirms_when_consumed:
+                self._own.publish(outgoing(messages))
+            else:
+                confirmed(self._own, messages)
 
     def takes(self, message: Message) -> bool:
         """Note a message that is being published; whether it goes no further."""

@@ -17,6 +17,7 @@ from amends.participants import Ctx, Participant, Refused
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.worker.worker import Worker
 from tests.participants.shop import effects, metadata, record
+from tests.waiting import DEADLINE_S
 
 Act = Callable[[Ctx], object]
 
@@ -168,12 +169,12 @@ class Pause:
 
     def __call__(self, ctx: Ctx) -> object:
         self._there.set()
-        assert self._go.wait(30), "nobody let the handler go on"
+        assert self._go.wait(DEADLINE_S), "nobody let the handler go on"
         return {"by": "a patient one"}
 
     def wait(self) -> None:
         """Until the handler is there."""
-        assert self._there.wait(20), "the handler was not called"
+        assert self._there.wait(DEADLINE_S), "the handler was not called"
 
     def go_on(self) -> None:
         """Let it go on."""

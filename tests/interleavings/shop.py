@@ -44,6 +44,6 @@ class Shop:
         finally:
             relay.stop()
 
-    def drains(self, deadline_s: float = 20) -> None:
+    def drains(self) -> None:
         """Wait until nothing is left to be sent or receipted."""
-        eventually(lambda: ids(self.database) == [], deadline_s, what="the shop's outbox to be empty")
+        eventually(lambda: ids(self.database) == [], what="the shop's outbox to be empty")

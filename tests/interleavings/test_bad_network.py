@@ -126,7 +126,7 @@ def test_sagas_in_a_storm_end_with_all_or_nothing(town: Town) -> None:
     def all_ended() -> bool:
         return all(retry_if_stuck(town, trip) in ("completed", "compensated") for trip in trips)
 
-    eventually(all_ended, 30, what="every saga to end")
+    eventually(all_ended, what="every saga to end")
     eventually(town.world.drained, what="the outbox to be empty")
     for trip in trips:
         assert_all_or_nothing(town, trip)

@@ -23,7 +23,7 @@ from tests.interleavings.services import Service
 from tests.interleavings.shop import Shop
 from tests.interleavings.town import Town
 from tests.outbox.sending import arrived
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 ROOT: Final = Path(__file__).parents[2]
 PAY = Saga("pay", step("charge", to="payments", undo="refund"), version=1)
@@ -46,7 +46,7 @@ class Placed:
         """One completed saga per key, each with one message that told of it; nothing else, nothing left."""
         with self.shop.relaying():
             self.shop.drains()
-        eventually(lambda: len(self.completed()) >= len(keys), 20, what=f"{len(keys)} sagas to complete")
+        eventually(lambda: len(self.completed()) >= len(keys), what=f"{len(keys)} sagas to complete")
         assert sorted(self.completed()) == sorted(keys)
         assert self.town.world.value("SELECT count(*) FROM amends.saga") == len(keys)
         told = arrived(self.town.network, f"{self.town.prefix}.placed", len(keys))
@@ -95,7 +95,7 @@ def gunicorn(placed: Placed, tmp_path: Path) -> Iterator[str]:
     process.start()
     url = f"http://127.0.0.1:{port}"
     try:
-        yield eventually(lambda: answers(url) and url, 30, what=f"gunicorn to listen: {tail(log)}") or ""
+        yield eventually(lambda: answers(url) and url, what=f"gunicorn to listen: {tail(log)}") or ""
     finally:
         process.close()
 
@@ -103,7 +103,7 @@ def gunicorn(placed: Placed, tmp_path: Path) -> Iterator[str]:
 def answers(url: str) -> bool:
     """Whether somebody listens there and places an order."""
     try:
-        return httpx.get(f"{url}/?first", timeout=20).status_code == 200
+        return httpx.get(f"{url}/?first", timeout=DEADLINE_S).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -115,7 +115,7 @@ def test_workers_forked_off_a_preloaded_service_start_exactly_their_sagas(
     keys = [f"order-{number}" for number in range(30)]
 
     with ThreadPoolExecutor(8) as pool:
-        processes = set(pool.map(lambda key: httpx.get(f"{gunicorn}/?{key}", timeout=20).text, keys))
+        processes = set(pool.map(lambda key: httpx.get(f"{gunicorn}/?{key}", timeout=DEADLINE_S).text, keys))
 
     assert len(processes) > 1, "one worker did it all"
     assert all(name.isdigit() for name in processes)
@@ -128,7 +128,7 @@ def test_children_forked_before_and_after_first_use_start_exactly_their_sagas(pl
         [sys.executable, "-W", "error", "-m", "tests.interleavings.preloaded"],
         cwd=ROOT,
         env=placed.environment,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
         capture_output=True,
         text=True,

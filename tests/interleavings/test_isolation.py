@@ -106,7 +106,7 @@ def test_a_queue_that_never_confirms_holds_up_no_other(
     assert {town.world.status(trip.id) for trip in waiting} == {"running"}
     town.network.mute()
     for trip in waiting:
-        trip.becomes("completed", 40)
+        trip.becomes("completed")
         assert trip.effects("tortoise") == ["charge"]
 
 
@@ -130,7 +130,7 @@ def test_a_missing_exchange_in_the_middle_of_a_batch_holds_up_no_start(
     with shop.relaying():
         for trip in started:
             trip.becomes("completed")
-        eventually(lambda: len(rows(shop.database)) == 1, 20, what="all but the culprit to go")
+        eventually(lambda: len(rows(shop.database)) == 1, what="all but the culprit to go")
 
     [culprit] = rows(shop.database)
     assert culprit.parked_at is not None

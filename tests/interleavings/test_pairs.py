@@ -55,7 +55,7 @@ class Program:
             return next((one for one in records if one["event"] == event), None)
 
         try:
-            return eventually(look, 30, what=event) or {}
+            return eventually(look, what=event) or {}
         except AssertionError as error:
             raise AssertionError(f"{error}; its log ends: {tail(self._log)}") from None
 
@@ -117,14 +117,14 @@ def test_one_of_each_pair_stops_in_mid_run_and_hands_its_work_back(
 
     with ThreadPoolExecutor(SAGAS) as pool:
         trips = list(pool.map(lambda _: Trip(town, ORDER.name, uuid4().hex).start(), range(SAGAS)))
-    eventually(lambda: ended(town) >= SAGAS // 8, 30, what="work to be under way")
+    eventually(lambda: ended(town) >= SAGAS // 8, what="work to be under way")
     assert ended(town) < SAGAS, "all was done before anybody was told to stop"
     other.terminate()
     coordinator.terminate()
     assert other.await_event("worker_stopped")["finished"] is True
     coordinator.await_event("coordinator_stopped")
 
-    eventually(lambda: ended(town) == SAGAS, 30, what="every saga to end")
+    eventually(lambda: ended(town) == SAGAS, what="every saga to end")
     worker.stop()
     assert {
         count(participant_database, kind, trip.id) for trip in trips for kind in ("charge", "notify")

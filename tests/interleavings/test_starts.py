@@ -20,6 +20,7 @@ from tests.engine.world import World
 from tests.interleavings.conftest import MakeDatabase
 from tests.interleavings.shop import Shop
 from tests.interleavings.town import Town
+from tests.waiting import DEADLINE_S
 
 PAY = Saga("start", step("charge", to="payments", undo="refund", args={}), version=1)
 
@@ -140,7 +141,7 @@ def test_one_key_started_at_once_over_http_and_in_transactions_is_one_saga(
 
     def over_http(number: int) -> int:
         body = {"name": PAY.name, "input": {"n": number // 2 % 2}, "key": trip.key}
-        return httpx.post(f"{doors[number % 2].server.url}/sagas", json=body, timeout=30).status_code
+        return httpx.post(f"{doors[number % 2].server.url}/sagas", json=body, timeout=DEADLINE_S).status_code
 
     with ExitStack() as relays, ThreadPoolExecutor(9) as pool:
         for number, shop in enumerate(shops):

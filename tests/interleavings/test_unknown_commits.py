@@ -55,9 +55,7 @@ class Cuttable:
     def drains(self) -> None:
         """Until neither outbox has anything left to send or to delete."""
         database = self.town.services["payments"].database
-        eventually(
-            lambda: self.town.world.drained() and not ids(database), 20, what="the outboxes to be empty"
-        )
+        eventually(lambda: self.town.world.drained() and not ids(database), what="the outboxes to be empty")
 
 
 @pytest.fixture(scope="module")

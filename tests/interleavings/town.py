@@ -18,7 +18,7 @@ from amends.participants.worker.worker import Worker
 from tests.engine.world import World
 from tests.interleavings.network import Held, Network
 from tests.interleavings.services import Act, Call, ExternalService, Outside, Service
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 DAY_MS: Final = 86_400_000
 
@@ -101,7 +101,7 @@ class Trip:
 
     def replies(self, count: int, **wanted: object) -> list[wire.Reply]:
         """The participants' answers, once there are so many."""
-        eventually(lambda: len(self.sent("reply", **wanted)) >= count, 20, what=f"{count} replies {wanted}")
+        eventually(lambda: len(self.sent("reply", **wanted)) >= count, what=f"{count} replies {wanted}")
         found: list[wire.Reply] = self.sent("reply", **wanted)
         return found
 
@@ -113,7 +113,7 @@ class Trip:
         """What a service has done for this saga, and not rolled back."""
         return self._town.services[service].effects(self.id)
 
-    def becomes(self, status: str, deadline_s: float = 20) -> None:
+    def becomes(self, status: str, deadline_s: float = DEADLINE_S) -> None:
         """Wait for this status."""
         with suppress(AssertionError):
             self._town.world.wait_for(self.id, status, deadline_s)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.message import Message
 from amends.outbox.ports import Consumer, Delivery, Fate, Outgoing, Publisher, Settled
+from tests.waiting import DEADLINE_S
 
-DEADLINE_S = 15.0
 T = TypeVar("T")
 
 
@@ -44,6 +44,24 @@ def settlements(publisher: Publisher, count: int, deadline_s: float = DEADLINE_S
     return answers
 
 
+def confirmed(publisher: Publisher, messages: Sequence[Message], deadline_s: float = DEADLINE_S) -> None:
+    """Publish, and return when the broker has them all; what it refuses for now is published again.
+
+    RabbitMQ nacks what comes while it is still making the queue, and without confirms it would drop it.
+    """
+    deadline = time.monotonic() + deadline_s
+    waiting = dict(enumerate(messages))
+    publisher.publish(outgoing(messages, first=0))
+    while waiting:
+        assert time.monotonic() < deadline, f"{len(waiting)} of {len(messages)} confirms missing"
+        for answer in publisher.settled(0.5):
+            if answer.fate is Fate.NACKED:
+                publisher.publish([Outgoing(answer.token, waiting[answer.token])])
+                continue
+            assert answer.fate is Fate.CONFIRMED, f"{answer.fate}: {answer.reason}"
+            del waiting[answer.token]
+
+
 def fates(answers: Sequence[Settled]) -> dict[int, Fate]:
     """Token to fate; no token has two."""
     found = {answer.token: answer.fate for answer in answers}
@@ -67,7 +85,7 @@ def unavailable(attempt: Callable[[], object], deadline_s: float = DEADLINE_S) -
     raise AssertionError(f"the broker was available for {deadline_s:g} s")
 
 
-def once_available(attempt: Callable[[], T], deadline_s: float = 60.0) -> T:
+def once_available(attempt: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:
     """Repeat while it raises BrokerUnavailable; its first answer."""
     deadline = time.monotonic() + deadline_s
     while True:

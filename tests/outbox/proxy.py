@@ -8,6 +8,8 @@ import ssl
 import threading
 from types import TracebackType
 
+from tests.waiting import DEADLINE_S
+
 
 class Proxy:
     """Forwards 127.0.0.1:`port` to a server. `hold()` keeps every byte back, `release()` lets them go again,
@@ -52,7 +54,7 @@ class Proxy:
         _end(self._listener)
         self.cut()
         for thread in self._threads:
-            thread.join(5)
+            thread.join(DEADLINE_S)
 
     def _accept(self) -> None:
         while True:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine
 
-from amends.outbox.message import Message, OutboxRow
+from amends.outbox.message import Message, OutboxRow, new_message_id
 from amends.outbox.ports import Broker, Delivery, Topology
 from amends.outbox.sender import Sender, SenderLimits
-from tests.outbox.driving import DEADLINE_S, empty, received
+from tests.outbox.driving import confirmed, empty, message, received
 from tests.outbox.rows import STORE, stored
+from tests.waiting import DEADLINE_S
 
 
 @contextmanager
@@ -59,14 +61,20 @@ def nothing_arrives(broker: Broker, queue: str, for_s: float = 0.3) -> bool:
         consumer.close()
 
 
-def all_that_arrived(broker: Broker, queue: str, quiet_s: float = 0.5) -> list[Delivery]:
-    """Take everything out of a queue, until nothing comes for a while."""
-    consumer = broker.consumer([queue], prefetch=5_000)
+def all_that_arrived(broker: Broker, queue: str, deadline_s: float = DEADLINE_S) -> list[Delivery]:
+    """Take everything out of a queue of RabbitMQ, up to a message put behind it for this."""
+    last = message(queue, message_id=new_message_id())
+    consumer, publisher = broker.consumer([queue], prefetch=5_000), broker.publisher()
     deliveries: list[Delivery] = []
+    deadline = time.monotonic() + deadline_s
     try:
-        while some := consumer.receive(quiet_s):
+        confirmed(publisher, [last])
+        while not any(delivery.message_id == last.message_id for delivery in deliveries):
+            assert time.monotonic() < deadline, f"{queue} does not hand out what it holds"
+            some = consumer.receive(0.5)
             deliveries += some
             consumer.ack(delivery.tag for delivery in some)
-        return deliveries
+        return [delivery for delivery in deliveries if delivery.message_id != last.message_id]
     finally:
         consumer.close()
+        publisher.close()

@@ -8,7 +8,8 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import amqp
@@ -32,6 +33,7 @@ from tests.outbox.driving import (
     settlements,
     unavailable,
 )
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from tests.servers.rabbit import RabbitServer
@@ -46,6 +48,8 @@ def foreign_channel(rabbit: RabbitServer) -> Iterator[Any]:
         url["userid"],
         url["password"],
         virtual_host=url["virtual_host"] or "/",
+        # Without confirms RabbitMQ drops what comes before a new queue has its leader.
+        confirm_publish=True,
     )
     connection.connect()
     try:
@@ -201,6 +205,29 @@ def test_a_deleted_queue_is_declared_again_at_the_next_connect(
     publisher.close()
 
 
+def test_consumers_that_come_while_a_queue_is_being_made_are_not_turned_away(
+    rabbit: RabbitServer, prefix: str
+) -> None:
+    """RabbitMQ closes their connections with an internal error. Guard: `except` in `AmqpConsumer._consuming`."""
+    meet = threading.Barrier(5)
+
+    def consume() -> None:
+        broker = open_broker(rabbit.url)
+        for number in range(10):
+            with closing(broker.consumer([f"{prefix}.{number}"], prefetch=1)) as consumer:
+                meet.wait(DEADLINE_S)
+                try:
+                    consumer.receive(0)
+                except BrokerUnavailable:
+                    meet.abort()
+                    raise
+
+    with ThreadPoolExecutor(meet.parties) as threads:
+        failures = [one.exception() for one in [threads.submit(consume) for _ in range(meet.parties)]]
+
+    assert failures == [None] * meet.parties
+
+
 def test_wrong_credentials_are_told(rabbit: RabbitServer) -> None:
     url = parse_url(rabbit.url)
     publisher = open_broker(f"pyamqp://nobody:wrong@{url['hostname']}:{url['port']}").publisher()
@@ -237,7 +264,7 @@ def test_a_server_that_speaks_something_else_is_left_without_a_trace() -> None:
                 publisher.settled(0)
             refusals.append(refusal.value)
             left.append(_connections_to(server.getsockname()))
-        answering.join(5)
+        answering.join(DEADLINE_S)
         publisher.close()
 
     assert left == [0, 0, 0]

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.waiting import DEADLINE_S
+
 if TYPE_CHECKING:
     from tests.servers.rabbit import RabbitServer
 
@@ -55,7 +57,7 @@ def test_a_forked_child_connects_anew_and_its_parent_notices_nothing(
     script = FORKING.format(root=root, queue=f"{prefix}.queue", url=rabbit.url)
 
     run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=DEADLINE_S, check=False
     )
 
     assert run.returncode == 0, run.stderr

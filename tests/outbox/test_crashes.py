@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from amends.db.crashpoints import CRASH_POINTS
 from amends.outbox import wire
-from amends.outbox.message import Message
+from amends.outbox.message import Message, OutboxRow
 from amends.outbox.ports import Broker, receipts_queue
 from amends.outbox.storage import OwnerRules
 from tests.outbox.crashing import LEASE_S, SERVICE
@@ -19,7 +19,7 @@ from tests.outbox.relaying import quick, relaying
 from tests.outbox.rows import ids, message, one, stored
 from tests.outbox.sending import all_that_arrived
 from tests.servers.rabbit import RabbitServer
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 SWEEP = [point for point in CRASH_POINTS if point.startswith("relay.") and "receipt" not in point]
 RECEIPT = [point for point in CRASH_POINTS if point.startswith("relay.receipt.")]
@@ -39,7 +39,7 @@ def killed_at(point: str, way: str, database: Engine, rabbit: RabbitServer, pref
     """Run a process until it kills itself at the point."""
     command = [sys.executable, "-m", "tests.outbox.crashing", way]
     url = database.url.render_as_string(hide_password=False)
-    ended = subprocess.run([*command, url, rabbit.url, prefix, point], timeout=60, check=False)
+    ended = subprocess.run([*command, url, rabbit.url, prefix, point], timeout=DEADLINE_S, check=False)
     assert ended.returncode == -signal.SIGKILL, f"{point} was not visited"
 
 
@@ -55,7 +55,7 @@ def drained(database: Engine, broker: Broker, prefix: str) -> None:
         service=SERVICE,
         rules=OwnerRules(dead_s=1.0),
     ):
-        eventually(lambda: ids(database) == [], deadline_s=20, what="the rows to go")
+        eventually(lambda: ids(database) == [], what="the rows to go")
 
 
 @pytest.mark.parametrize("point", SWEEP)
@@ -73,21 +73,29 @@ def test_a_relay_killed_in_its_sweep_loses_nothing(
     assert came == {row.message.message_id for row in sent}
 
 
+def receipt(start: OutboxRow, queue: str) -> Message:
+    """What the coordinator answers to a start."""
+    body = wire.Receipt(message_id=start.message.message_id, row=start.id)
+    return Message(routing_key=queue, type=wire.RECEIPT, body=wire.encode(body))
+
+
 @pytest.mark.parametrize("point", RECEIPT)
 def test_a_relay_killed_over_a_receipt_gets_it_again(
     point: str, participant_database: Engine, broker: Broker, rabbit: RabbitServer, prefix: str
 ) -> None:
     """Guard: the ack of receipts comes after their commit."""
     database = participant_database
-    [start] = stored(database, [message(1, f"{prefix}.queue", needs_receipt=True)])
-    with relaying(database, broker, prefix, f"{prefix}.queue"):
-        eventually(lambda: one(database, start.id).sent_at, what="the start to be sent")
-    receipt = wire.Receipt(message_id=start.message.message_id, row=start.id)
     queue = receipts_queue(prefix, SERVICE)
-    stored(database, [Message(routing_key=queue, type=wire.RECEIPT, body=wire.encode(receipt))])
+    starts = stored(database, [message(n, f"{prefix}.queue", needs_receipt=True) for n in (1, 2)])
+    with relaying(database, broker, prefix, f"{prefix}.queue"):
+        for start in starts:
+            eventually(lambda id_=start.id: one(database, id_).sent_at, what="the start to be sent")
+    stored(database, [receipt(starts[0], queue)])
 
     killed_at(point, "sweep", database, rabbit, prefix)
 
+    # Behind the first in its queue: once it has worked, the first was taken again.
+    stored(database, [receipt(starts[1], queue)])
     drained(database, broker, prefix)
     assert all_that_arrived(broker, queue) == []
 

@@ -14,7 +14,7 @@ from examples.outbox_only.__main__ import run
 from examples.outbox_only.parcels import QUEUE, parcel
 from tests.outbox.rows import ids
 from tests.servers.rabbit import RabbitServer
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def test_the_example_runs_without_a_server() -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
     )
 

@@ -11,6 +11,7 @@ from amends.outbox.ports import Broker
 from tests.outbox.rows import ids, owners
 from tests.outbox.sending import all_that_arrived
 from tests.servers.rabbit import RabbitServer
+from tests.waiting import DEADLINE_S
 
 
 def test_a_child_sends_under_a_name_and_a_connection_of_its_own(
@@ -21,7 +22,7 @@ def test_a_child_sends_under_a_name_and_a_connection_of_its_own(
 
     ended = subprocess.run(
         [sys.executable, "-m", "tests.outbox.forking", url, rabbit.url, f"{prefix}.queue"],
-        timeout=60,
+        timeout=DEADLINE_S,
         check=False,
         capture_output=True,
         text=True,

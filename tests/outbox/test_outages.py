@@ -25,7 +25,7 @@ from tests.outbox.relaying import quick, relaying
 from tests.outbox.rows import ids, message, one, rows, stored
 from tests.outbox.sending import all_that_arrived, arrived, never_idle, offered, started
 from tests.servers.rabbit import PrivateRabbit, private_rabbit_server
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_a_broker_that_is_away_is_waited_for(
         assert relay.status().running
 
         harmed_rabbit.start()
-        came = arrived(own_broker, queue, 99, deadline_s=30)
+        came = arrived(own_broker, queue, 99)
         assert {row.attempts for row in rows(database)} <= {0}
         eventually(lambda: sender.broker_up, what="the sender to be back")
         offered(database, sender, [message(100, queue)])
@@ -94,7 +94,7 @@ def test_a_broker_that_lost_everything_loses_no_start(
 
         wanted = {row.message.message_id: row for row in starts}
         came: set[str] = set()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + DEADLINE_S
         while came < wanted.keys() and time.monotonic() < deadline:
             try:
                 came |= {delivery.message_id for delivery in all_that_arrived(own_broker, queue)}
@@ -110,7 +110,7 @@ def test_a_broker_that_lost_everything_loses_no_start(
             for message_id, row in wanted.items()
         ]
         stored(database, receipts)
-        eventually(lambda: ids(database) == [], deadline_s=30, what="the starts to go")
+        eventually(lambda: ids(database) == [], what="the starts to go")
 
 
 def test_a_blocked_broker_is_waited_for_and_late_confirms_are_told(
@@ -133,7 +133,7 @@ def test_a_blocked_broker_is_waited_for_and_late_confirms_are_told(
         assert len(ids(database)) == 39
 
         harmed_rabbit.unblock()
-        eventually(lambda: ids(database) == [], deadline_s=30, what="the rows to go")
+        eventually(lambda: ids(database) == [], what="the rows to go")
 
     came = {delivery.message_id for delivery in all_that_arrived(own_broker, queue)}
     assert came == {row.message.message_id for row in [*swept, *sent]}
@@ -174,7 +174,7 @@ def test_a_queue_that_never_confirms_does_not_hold_the_others(
         mute(harmed_rabbit, deaf, "suspend")
         waiting = put([message(n, deaf) for n in range(1, 600)])
         put([message(n, queue) for n in range(1, 200)])
-        arrived(own_broker, queue, 199, deadline_s=20)
+        arrived(own_broker, queue, 199)
         put([message(n, queue) for n in range(200, 300)])
         began = time.monotonic()
         arrived(own_broker, queue, 100)
@@ -185,7 +185,7 @@ def test_a_queue_that_never_confirms_does_not_hold_the_others(
 
         mute(harmed_rabbit, deaf, "resume")
         bodies = set()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + DEADLINE_S
         while len(bodies) < 599 and time.monotonic() < deadline:
             bodies |= {delivery.body for delivery in all_that_arrived(own_broker, deaf)}
         assert len(bodies) == 599
@@ -219,7 +219,7 @@ def test_a_database_that_is_killed_is_waited_for(
 
         private_postgres.start()
 
-        eventually(lambda: ids(database) == [], deadline_s=30, what="the rows to go")
+        eventually(lambda: ids(database) == [], what="the rows to go")
         eventually(lambda: relay.status().database_up, what="the relay to be back")
         assert sender.owner == name
         offered(database, sender, [message(40, queue)])
@@ -236,14 +236,14 @@ def test_after_an_outage_living_owners_may_tell_before_they_are_taken_for_dead(
     database, queue = own_database, f"{prefix}.queue"
     rules = OwnerRules(dead_s=0.5)
     with (
-        relaying(database, broker, prefix, queue, rules=rules, limits=quick(owners_pause_s=3.0)) as relay,
+        relaying(database, broker, prefix, queue, rules=rules, limits=quick(owners_pause_s=60)) as relay,
         started(database, broker, limits=never_idle(beat_s=0.1)) as sender,
     ):
         [held] = stored(database, [message(1, queue)], sender.owner)
         private_postgres.kill()
         eventually(lambda: not relay.status().database_up, what="the relay to notice")
         private_postgres.start()
-        eventually(lambda: relay.status().database_up, deadline_s=20, what="the relay to be back")
+        eventually(lambda: relay.status().database_up, what="the relay to be back")
 
         began = time.monotonic()
         eventually(lambda: time.monotonic() - began > 1.0, what="a second to pass")
@@ -267,14 +267,14 @@ def test_an_owner_that_could_not_be_registered_is_not_used(
             except StoreUnavailable:
                 return False
 
-        eventually(registered, deadline_s=20, what="the owner to be registered")
+        eventually(registered, what="the owner to be registered")
         before = sender.owner
         private_postgres.stop()
         sender.renew_owner()
         with pytest.raises(StoreUnavailable):
             _ = sender.owner
         private_postgres.start()
-        eventually(registered, deadline_s=20, what="the fresh owner to be registered")
+        eventually(registered, what="the fresh owner to be registered")
 
         assert sender.owner != before
         offered(own_database, sender, [message(1, queue)])

@@ -13,7 +13,7 @@ from amends.outbox.ports import Broker, Delivery, Publisher, Topology, dead_lett
 from amends.outbox.receipts import read_receipt
 from amends.outbox.storage import Resend
 from amends.outbox.store import OutboxStore
-from tests.outbox.driving import outgoing, settlements
+from tests.outbox.driving import confirmed
 from tests.outbox.relaying import relaying
 from tests.outbox.rows import ago, change, due_in_s, ids, message, one, stored
 from tests.outbox.sending import arrived, nothing_arrives
@@ -30,8 +30,7 @@ def queue(prefix: str) -> str:
 def publish(broker: Broker, *messages: Message) -> None:
     publisher: Publisher = broker.publisher()
     try:
-        publisher.publish(outgoing(messages))
-        settlements(publisher, len(messages))
+        confirmed(publisher, messages)
     finally:
         publisher.close()
 

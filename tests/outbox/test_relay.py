@@ -66,7 +66,7 @@ def test_two_relays_publish_each_row_once(
         relaying(database, broker, prefix, queue, limits=limits),
     ):
         sent = stored(database, [message(n, queue) for n in range(2_000)])
-        eventually(lambda: ids(database) == [], deadline_s=30, what="the rows to go")
+        eventually(lambda: ids(database) == [], what="the rows to go")
 
     came = arrived(broker, queue, 2_000)
     assert sorted(one.message_id for one in came) == sorted(row.message.message_id for row in sent)
@@ -80,7 +80,7 @@ def test_two_relays_keep_the_order_of_every_key(
     sent = [stored(database, [message(n, queue, key=f"k{n % 7}")])[0] for n in range(140)]
 
     with relaying(database, broker, prefix, queue), relaying(database, broker, prefix, queue):
-        eventually(lambda: ids(database) == [], deadline_s=30, what="the rows to go")
+        eventually(lambda: ids(database) == [], what="the rows to go")
     came = arrived(broker, queue, 140)
 
     key_of = {row.message.message_id: row.message.key for row in sent}

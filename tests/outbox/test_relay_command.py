@@ -23,7 +23,7 @@ from amends.outbox.ports import Broker
 from tests.outbox.rows import ids, message, rows, stored
 from tests.outbox.sending import nothing_arrives
 from tests.servers.rabbit import RabbitServer
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 URLS = {
     "AMENDS_DATABASE_URL": "postgresql+psycopg://shop:secret@db/shop",
@@ -51,7 +51,7 @@ def running(*options: str, **environment: str) -> Iterator[subprocess.Popen[str]
 def scraped(port: int) -> dict[str, float]:
     """The metrics as Prometheus reads them; none before the port is open."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:
         return {}
@@ -82,9 +82,7 @@ def test_it_carries_the_outbox_shows_its_numbers_and_stops_on_sigterm(
         "--metrics-port", str(port), "--service", "shop", "--prefix", prefix,
         AMENDS_DATABASE_URL=url, AMENDS_BROKER_URL=rabbit.url,
     ) as process:  # fmt: skip
-        eventually(
-            lambda: ids(database) == [parked.id, start.id, lost.id], deadline_s=30, what="the rows to go"
-        )
+        eventually(lambda: ids(database) == [parked.id, start.id, lost.id], what="the rows to go")
         numbers = eventually(
             lambda: (
                 (now := scraped(port)).get("amends_outbox_parked_rows") == 1
@@ -94,7 +92,7 @@ def test_it_carries_the_outbox_shows_its_numbers_and_stops_on_sigterm(
             what="the gauges",
         )
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE_S) == 0
         assert process.stderr is not None
         said = process.stderr.read()
 
@@ -117,7 +115,7 @@ def test_it_carries_the_outbox_shows_its_numbers_and_stops_on_sigterm(
 
 def test_a_database_without_an_outbox_is_told_with_the_mend(database_url: str, rabbit: RabbitServer) -> None:
     with running(AMENDS_DATABASE_URL=database_url, AMENDS_BROKER_URL=rabbit.url) as process:
-        assert process.wait(30) == 1
+        assert process.wait(DEADLINE_S) == 1
         assert process.stderr is not None
         assert "amends migrate" in process.stderr.read()
 
@@ -130,12 +128,12 @@ def test_it_waits_for_a_database_and_a_broker_that_are_away(tmp_path: Path) -> N
         AMENDS_DATABASE_URL=f"postgresql+psycopg://nobody@127.0.0.1:{nowhere}/none",
         AMENDS_BROKER_URL=f"pyamqp://guest:guest@127.0.0.1:{nowhere}//",
     ) as process:  # fmt: skip
-        numbers = eventually(lambda: scraped(port), deadline_s=30, what="the metrics")
+        numbers = eventually(lambda: scraped(port), what="the metrics")
         assert (numbers["amends_broker_up"], numbers["amends_database_up"]) == (0, 0)
         assert "amends_outbox_pending" not in numbers
         assert process.poll() is None
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(DEADLINE_S) == 0
 
 
 def test_settings_come_from_the_command_line_first_then_the_environment(tmp_path: Path) -> None:

@@ -16,13 +16,14 @@ from amends.outbox.message import Message, new_message_id
 from amends.outbox.ports import (
     Broker,
     Delivery,
-    Outgoing,
     Topology,
     command_queue,
     coordinator_queue,
     dead_letter_queue,
 )
 from amends.outbox.wire import Command, Op, Reply
+from tests.outbox.driving import confirmed, outgoing
+from tests.waiting import DEADLINE_S
 
 
 def command(
@@ -59,6 +60,7 @@ class FakeCoordinator:
 
     def __init__(self, broker: Broker, prefix: str, participant: str) -> None:
         self._prefix = prefix
+        self._confirms_when_consumed = broker.confirms_when_consumed
         self._participant = participant
         broker.declare(
             Topology(
@@ -70,7 +72,6 @@ class FakeCoordinator:
         self._consumer = broker.consumer(
             [coordinator_queue(prefix), dead_letter_queue(prefix)], prefetch=1000
         )
-        self._token = 0
         self.replies: list[Reply] = []
         self.reply_deliveries: list[Delivery] = []
         self.dead: list[Delivery] = []
@@ -89,16 +90,19 @@ class FakeCoordinator:
         return command
 
     def publish(self, message: Message) -> None:
-        """Send any message, and wait for the broker's confirm."""
-        self._token += 1
-        self._publisher.publish([Outgoing(self._token, replace(message, message_id=new_message_id()))])
+        """Send any message, and wait for the broker's confirm; the in-process broker's comes with the ack only."""
+        fresh = replace(message, message_id=new_message_id())
+        if self._confirms_when_consumed:
+            self._publisher.publish(outgoing([fresh]))
+        else:
+            confirmed(self._publisher, [fresh])
 
-    def ask(self, command: Command, deadline_s: float = 10) -> Reply:
+    def ask(self, command: Command, deadline_s: float = DEADLINE_S) -> Reply:
         """Send a command and give its reply."""
         self.send(command)
         return self.await_reply(lambda reply: _answers(reply, command), deadline_s)
 
-    def await_reply(self, wanted: Callable[[Reply], bool], deadline_s: float = 10) -> Reply:
+    def await_reply(self, wanted: Callable[[Reply], bool], deadline_s: float = DEADLINE_S) -> Reply:
         """The first reply, also an earlier one, of which `wanted` is true; takes it out of `replies`."""
         deadline = time.monotonic() + deadline_s
         while True:
@@ -109,7 +113,7 @@ class FakeCoordinator:
             assert time.monotonic() < deadline, f"no such reply in {deadline_s} s; there are {self.replies}"
             self.receive()
 
-    def await_dead(self, deadline_s: float = 10) -> Delivery:
+    def await_dead(self, deadline_s: float = DEADLINE_S) -> Delivery:
         """The next dead letter."""
         deadline = time.monotonic() + deadline_s
         while not self.dead:
@@ -119,7 +123,7 @@ class FakeCoordinator:
 
     def receive(self, timeout_s: float = 0.1) -> None:
         """Collect what is there."""
-        self._publisher.settled(0)
+        self._publisher.settled(0)  # Its heartbeats.
         for delivery in self._consumer.receive(timeout_s):
             self._consumer.ack([delivery.tag])
             if delivery.queue == dead_letter_queue(self._prefix):

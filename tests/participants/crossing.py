@@ -21,6 +21,7 @@ from amends.participants.barrier.store import BarrierStore
 from amends.participants.errors import Refused
 from tests.participants.coordinator import command
 from tests.participants.shop import count, record
+from tests.waiting import DEADLINE_S
 
 DAY_S = 86_400.0
 Handle = Callable[[Run, Connection], bytes]
@@ -45,7 +46,7 @@ class Ran:
         record(connection, "effect", self.name)
         self.running.set()
         if self.hold is not None:
-            assert self.hold.wait(10)
+            assert self.hold.wait(DEADLINE_S)
         if self.raises is not None:
             raise self.raises
         return self.result

@@ -17,7 +17,7 @@ from amends.participants.barrier.pruning import prune
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.errors import Refused
 from tests.participants.crossing import DAY_S, Ran, Step
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 _WAITING = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -56,7 +56,7 @@ def test_a_do_that_comes_twice_at_once_runs_once(step: Step, beside: Beside) -> 
     first, second = Ran(hold=release, result=b"1"), Ran(result=b"2")
 
     doing = beside(step.do, first)
-    assert first.running.wait(10)
+    assert first.running.wait(DEADLINE_S)
     repeating = beside(step.do, second, attempt=2)
     await_lock(step.engine)
     release.set()
@@ -70,7 +70,7 @@ def test_an_undo_that_meets_its_do_under_way_undoes_it(step: Step, beside: Besid
     do, undo = Ran(hold=release), Ran()
 
     doing = beside(step.do, do)
-    assert do.running.wait(10)
+    assert do.running.wait(DEADLINE_S)
     undoing = beside(step.undo, undo)
     await_lock(step.engine)
     release.set()
@@ -85,7 +85,7 @@ def test_an_undo_that_meets_a_failing_do_keeps_it_from_running_later(step: Step,
     do, undo, late = Ran(hold=release, raises=ConnectionError("down")), Ran(), Ran()
 
     doing = beside(step.do, do)
-    assert do.running.wait(10)
+    assert do.running.wait(DEADLINE_S)
     undoing = beside(step.undo, undo)
     await_lock(step.engine)
     release.set()
@@ -130,7 +130,7 @@ def test_an_undo_that_meets_a_do_of_a_higher_round_over_the_standing_refusal_und
     do, undo = Ran(hold=release), Ran()
 
     doing = beside(step.do, do, round=2)
-    assert do.running.wait(10)
+    assert do.running.wait(DEADLINE_S)
     undoing = beside(step.undo, undo)
     await_lock(step.engine)
     release.set()
@@ -146,7 +146,7 @@ def test_an_undo_that_comes_twice_at_once_runs_once(step: Step, beside: Beside) 
     first, second = Ran(hold=release), Ran()
 
     undoing = beside(step.undo, first)
-    assert first.running.wait(10)
+    assert first.running.wait(DEADLINE_S)
     repeating = beside(step.undo, second, attempt=2)
     await_lock(step.engine)
     release.set()
@@ -161,7 +161,7 @@ def test_a_second_attempt_that_waits_for_a_refusal_resends_it(step: Step, beside
     first, second = Ran(hold=release, raises=Refused("no stock")), Ran()
 
     doing = beside(step.do, first)
-    assert first.running.wait(10)
+    assert first.running.wait(DEADLINE_S)
     repeating = beside(step.do, second, attempt=2)
     await_lock(step.engine)
     release.set()
@@ -178,7 +178,7 @@ def test_a_fence_that_meets_its_do_under_way_waits_for_it(
     do = Ran(hold=release, result=b"1")
 
     doing = beside(step.do, do)
-    assert do.running.wait(10)
+    assert do.running.wait(DEADLINE_S)
     fencing = beside(step.fence, closes)
     await_lock(step.engine)
     release.set()
@@ -193,7 +193,7 @@ def test_a_closing_fence_that_meets_an_undo_under_way_tells_that_it_ran(step: St
     undo = Ran(hold=release)
 
     undoing = beside(step.undo, undo)
-    assert undo.running.wait(10)
+    assert undo.running.wait(DEADLINE_S)
     closing = beside(step.fence, Op.UNDO)
     await_lock(step.engine)
     release.set()
@@ -215,7 +215,7 @@ def test_a_command_waits_for_another_only_so_long(module_postgresql: Engine, bes
     release = threading.Event()
     slow = Ran(hold=release)
     doing = beside(step.do, slow)
-    assert slow.running.wait(10)
+    assert slow.running.wait(DEADLINE_S)
 
     with pytest.raises(DBAPIError, match="lock timeout"):
         step.do(attempt=2)
@@ -268,7 +268,7 @@ def test_pruning_leaves_a_step_alone_whose_undo_is_under_way(
     release = threading.Event()
     undo = Ran(hold=release)
     undoing = beside(step.undo, undo)
-    assert undo.running.wait(10)
+    assert undo.running.wait(DEADLINE_S)
 
     with transaction(module_postgresql) as connection:
         assert prune(connection, 10 * DAY_S) == 0

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from amends.participants import BreakerOpen, BreakerState, CircuitBreaker, Refused
+from tests.waiting import DEADLINE_S
 
 
 class Clock:
@@ -95,13 +96,13 @@ def test_half_open_it_lets_exactly_one_probe_through(breaker: CircuitBreaker, cl
     settled = threading.Semaphore(0)
 
     def call() -> None:
-        inside.wait(10)
+        inside.wait(DEADLINE_S)
         try:
             with breaker:
                 through.append(1)
                 # Nine others are turned away while this one is on its way.
                 for _ in range(9):
-                    assert settled.acquire(timeout=10)
+                    assert settled.acquire(timeout=DEADLINE_S)
         except BreakerOpen:
             turned_away.append(1)
             settled.release()
@@ -178,16 +179,16 @@ class CallInThread:
         self._breaker = breaker
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._inside.wait(10)
+        assert self._inside.wait(DEADLINE_S)
 
     def _run(self) -> None:
         with self._breaker:
             self._inside.set()
-            assert self._leave.wait(10)
+            assert self._leave.wait(DEADLINE_S)
 
     def end(self) -> None:
         self._leave.set()
-        self._thread.join(10)
+        self._thread.join(DEADLINE_S)
 
 
 def test_failures_of_async_functions_count(breaker: CircuitBreaker) -> None:

@@ -18,7 +18,7 @@ from amends.db.tables.participant import outbox
 from amends.demo.config import child_environment
 from amends.outbox import wire
 from amends.participants import Client
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +88,7 @@ def test_a_shop_under_gunicorn_preload_starts_sagas_from_its_workers(
     module_postgresql: Engine, shop: str
 ) -> None:
     def buy(key: str) -> tuple[str, str]:
-        with urllib.request.urlopen(f"{shop}/{key}", timeout=5) as answer:
+        with urllib.request.urlopen(f"{shop}/{key}", timeout=DEADLINE_S) as answer:
             worker, saga = answer.read().decode().split()
             return worker, saga
 
@@ -98,7 +98,7 @@ def test_a_shop_under_gunicorn_preload_starts_sagas_from_its_workers(
         except OSError:
             return None
 
-    bought = [eventually(first, 30, what="gunicorn to answer"), *[buy(f"gunicorn-{n}") for n in range(20)]]
+    bought = [eventually(first, what="gunicorn to answer"), *[buy(f"gunicorn-{n}") for n in range(20)]]
 
     assert {saga for _, saga in bought} <= starts(module_postgresql)
     assert os.getpid() not in {int(worker) for worker, _ in bought}

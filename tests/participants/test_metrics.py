@@ -18,11 +18,12 @@ from amends.participants.metrics import metrics_in, outbox_metrics_in, served
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import again, command
 from tests.participants.test_worker import payments
+from tests.waiting import DEADLINE_S
 
 
 def scraped(port: int) -> dict[tuple[str, ...], float]:
     """What Prometheus sees: name and label values to value."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S) as answer:
         families = text_string_to_metric_families(answer.read().decode())
         return {
             (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value

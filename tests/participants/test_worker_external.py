@@ -14,6 +14,7 @@ from amends.participants import Ctx, Participant, Refused
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import again, command
 from tests.participants.shop import count, record
+from tests.waiting import DEADLINE_S
 
 
 class Carrier:
@@ -164,7 +165,7 @@ def test_an_undo_beside_a_call_under_way_waits_for_it(
     @participant.command(external=True)
     def work(cmd: dict[str, Any]) -> str:
         calling.set()
-        assert release.wait(10)
+        assert release.wait(DEADLINE_S)
         return "done"
 
     undone: list[str] = []
@@ -175,7 +176,7 @@ def test_an_undo_beside_a_call_under_way_waits_for_it(
 
     start_worker(participant)
     sent = coordinator.send(command("work", {}))
-    assert calling.wait(10)
+    assert calling.wait(DEADLINE_S)
 
     early = coordinator.ask(again(sent, op=Op.UNDO, command="unwork", attempt=2))
     release.set()
@@ -198,13 +199,13 @@ def test_a_call_that_was_closed_meanwhile_tells_what_was_stored_instead(
     @participant.command(external=True)
     def work(cmd: dict[str, Any], ctx: Ctx) -> str:
         calling.set()
-        assert release.wait(10)
+        assert release.wait(DEADLINE_S)
         record(ctx.connection, "late record", ctx.saga)
         return "done"
 
     start_worker(participant)
     sent = coordinator.send(command("work", {}))
-    assert calling.wait(10)
+    assert calling.wait(DEADLINE_S)
     with transaction(module_postgresql) as connection:
         connection.exec_driver_sql(
             "UPDATE amends_barrier SET leased_until = now() - interval '1 s' WHERE saga_id = %(saga)s::uuid",

@@ -62,7 +62,7 @@ def test_while_the_database_is_away_messages_go_back_and_afterwards_all_are_done
     sent = [coordinator.send(command("work", {})) for _ in range(20)]
     assert len(taken_by_another(broker, command_queue(prefix, "one", undo=False), len(sent))) == len(sent)
     private_postgres.start()
-    replies = [coordinator.await_reply(lambda reply: reply.outcome is Outcome.DONE, 30) for _ in sent]
+    replies = [coordinator.await_reply(lambda reply: reply.outcome is Outcome.DONE) for _ in sent]
 
     assert {reply.saga for reply in replies} == {one.saga for one in sent}
     assert [count(private_engine, "work", one.saga) for one in sent] == [1] * len(sent)
@@ -78,7 +78,7 @@ def taken_by_another(broker: Broker, queue: str, wanted: int) -> set[str]:
         return len(seen) >= wanted
 
     try:
-        eventually(receive, 20, what=f"{wanted} messages to go back")
+        eventually(receive, what=f"{wanted} messages to go back")
         return set(seen)
     finally:
         consumer.close()
@@ -97,7 +97,7 @@ def test_a_worker_starts_while_its_database_is_away(
     sent = coordinator.send(command("work", {}))
     private_postgres.start()
 
-    assert coordinator.await_reply(lambda reply: reply.saga == sent.saga, 30).outcome is Outcome.DONE
+    assert coordinator.await_reply(lambda reply: reply.saga == sent.saga).outcome is Outcome.DONE
 
 
 @pytest.mark.parametrize("happened", [True, False])
@@ -122,7 +122,7 @@ def test_a_commit_of_unknown_outcome_is_neither_acknowledged_nor_answered(
 
         worker = start_worker(participant, database=url, relay=False)
         sent = coordinator.send(command("work", {}))
-        reply = coordinator.await_reply(lambda reply: reply.saga == sent.saga, 20)
+        reply = coordinator.await_reply(lambda reply: reply.saga == sent.saga)
         again = replies_left(coordinator)
         left = owners_of_rows(module_postgresql, sent.saga)
         worker.stop()
@@ -167,7 +167,7 @@ def test_a_worker_outlives_its_broker(
     private_rabbit.start()
 
     coordinator = FakeCoordinator(broker, "outage", "one")
-    reply = coordinator.ask(sent := command("work", {}), 30)
+    reply = coordinator.ask(sent := command("work", {}))
     coordinator.close()
     assert reply.outcome is Outcome.DONE
     assert count(module_postgresql, "work", sent.saga) == 1

@@ -55,14 +55,14 @@ class Program:
         """The first record of this event."""
         try:
             return eventually(
-                lambda: next((one for one in self.logged() if one["event"] == event), None), 30, what=event
+                lambda: next((one for one in self.logged() if one["event"] == event), None), what=event
             )
         except AssertionError as error:
             raise AssertionError(f"{error}; the log ends: {self.log.read_text()[-2000:]}") from None
 
     def await_end(self) -> None:
         """Until it has ended."""
-        eventually(lambda: not self.process.alive(), 20, what="the program to end")
+        eventually(lambda: not self.process.alive(), what="the program to end")
 
 
 @pytest.fixture
@@ -147,11 +147,10 @@ def test_processes_share_the_work_and_one_that_is_killed_is_replaced(
     os.kill(first[0], signal.SIGKILL)
     eventually(
         lambda: len(now := program.children()) == 2 and first[0] not in now,
-        20,
         what="the killed worker's replacement",
     )
     sent = [coordinator.send(command("count_up", 0.3)) for _ in range(8)]
-    replies = [coordinator.await_reply(lambda reply: True, 30) for _ in sent]
+    replies = [coordinator.await_reply(lambda reply: True) for _ in sent]
 
     assert {int(bytes(reply.result)) for reply in replies} == set(program.children())
     assert program.await_event("worker_died")["status"] == -signal.SIGKILL
@@ -176,7 +175,7 @@ def test_workers_end_when_their_supervisor_is_killed(start_program: StartProgram
 
     os.kill(program.pid, signal.SIGKILL)
 
-    eventually(lambda: not any(alive(worker) for worker in workers), 20, what="the workers to end")
+    eventually(lambda: not any(alive(worker) for worker in workers), what="the workers to end")
 
 
 def alive(pid: int) -> bool:
@@ -195,7 +194,7 @@ def test_a_handler_over_its_time_limit_costs_its_process_and_the_command_comes_a
     program = start_program("--processes", "2", "--threads", "1", "--time-limit", "1")
     coordinator.send(command("hang", str(tmp_path / "been here")))
 
-    reply = coordinator.await_reply(lambda reply: reply.outcome is Outcome.DONE, 30)
+    reply = coordinator.await_reply(lambda reply: reply.outcome is Outcome.DONE)
 
     assert bytes(reply.result) == b'"fine"'
     assert program.await_event("worker_died")["status"] == 70

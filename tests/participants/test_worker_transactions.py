@@ -16,6 +16,7 @@ from amends.participants import Ctx, Participant, ParticipantError, Refused
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import again, command
 from tests.participants.shop import Effect, count, record
+from tests.waiting import DEADLINE_S
 
 ENDINGS: dict[str, Callable[[Ctx], Any]] = {
     "connection.commit": lambda ctx: ctx.connection.commit(),
@@ -183,7 +184,7 @@ def test_two_commands_that_deadlock_are_both_done(
         lock(ctx, cmd)
         if not getattr(first_run, "over", False):
             first_run.over = True
-            meet.wait(10)
+            meet.wait(DEADLINE_S)
         lock(ctx, "b" if cmd == "a" else "a")
 
     def lock(ctx: Ctx, saga: str) -> None:
@@ -195,7 +196,7 @@ def test_two_commands_that_deadlock_are_both_done(
 
     for one in ("a", "b"):
         coordinator.send(command("work", one))
-    replies = [coordinator.await_reply(lambda reply: True, 20) for _ in range(2)]
+    replies = [coordinator.await_reply(lambda reply: True) for _ in range(2)]
 
     assert [reply.outcome for reply in replies] == [Outcome.DONE, Outcome.DONE]
     with module_postgresql.connect() as connection:
@@ -241,11 +242,11 @@ def test_a_second_delivery_beside_a_slow_handler_is_an_unspent_failure(
     def work(cmd: dict[str, Any], ctx: Ctx) -> None:
         record(ctx.connection, "slow", ctx.saga)
         running.set()
-        assert release.wait(10)
+        assert release.wait(DEADLINE_S)
 
     start_worker(participant, lock_timeout_s=0.1)
     slow = coordinator.send(command("work", {}))
-    assert running.wait(10)
+    assert running.wait(DEADLINE_S)
 
     try:
         waited = coordinator.ask(again(slow, attempt=2))

@@ -102,11 +102,14 @@ class RabbitNode:
 
     def kill(self) -> None:
         """`kill -9`; durable queues and confirmed messages are there again after the next start."""
+        # RabbitMQ keeps the names of its quorum queues in tables that reach the disk seconds later: a queue that was
+        # made just before the kill would never have a leader again.
+        self.ctl("eval", "[dets:sync(Table) || Table <- dets:all()].")
         self._node.kill()
 
     def wipe(self) -> None:
         """Lose everything, queues included, then run again, empty."""
-        self.kill()
+        self._node.kill()
         shutil.rmtree(self._directory / "mnesia")
         self.start()
 
