@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from datetime import datetime
 from threading import Lock
 
 from sqlalchemy import Connection, Engine
 
+from amends.coordinator import rollout
 from amends.coordinator.errors import VersionConflict
 from amends.coordinator.inputs import check_schema
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
-from amends.coordinator.saga.json import canonical
+from amends.coordinator.saga.json import Json, canonical
 from amends.db.engines import transaction
 
 log = logging.getLogger(__name__)
@@ -28,47 +28,32 @@ INSERT_DEFINITION = """
 """
 STANDING_HASH = "SELECT hash FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
 
-# Activations of one name are serialised, so that the partial unique index never meets two at once.
-LOCK_NAME = "SELECT pg_advisory_xact_lock(hashtextextended('amends.definition.' || %(name)s, 0))"
-DEACTIVATE = (
-    "UPDATE amends.definition SET active = false WHERE name = %(name)s AND active AND version <> %(version)s"
-)
-ACTIVATE = """
-    UPDATE amends.definition SET active = true WHERE name = %(name)s AND version = %(version)s AND NOT active
-"""
+IS_ACTIVE = "SELECT active FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
 
 BY_VERSION = "SELECT body::text FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
 ACTIVE_VERSION = "SELECT version, body::text FROM amends.definition WHERE name = %(name)s AND active"
 VERSIONS = "SELECT name, version FROM amends.definition"
-ALL = "SELECT name, version, hash, active, registered_at, registered_by FROM amends.definition ORDER BY name, version"
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The outcome of a registration; `created` is False when the same content stood already."""
+    """The outcome of a registration; `created` is False when the same content stood already.
+
+    `active` tells whether new sagas of the name take this version now.
+    """
 
     name: str
     version: int
     hash: str
     created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One registered version, for lists."""
-
-    name: str
-    version: int
-    hash: str
     active: bool
-    registered_at: datetime
-    registered_by: str
 
 
 class Catalog:
     """Definitions by name and version. Thread-safe.
 
-    A registered version never changes, so it is read once; which version is active is read at each start by name.
+    A registered version never changes, so it is read once; which one is active is asked anew each time
+    (`amends.coordinator.rollout`).
     """
 
     def __init__(self, database: Engine) -> None:
@@ -77,8 +62,12 @@ class Catalog:
         self._unreadable: set[tuple[str, int]] = set()
         self._lock = Lock()
 
-    def register(self, definition: Definition, *, actor: str, activate: bool = True) -> Registered:
+    def register(
+        self, definition: Definition, *, actor: str, activate: bool = True, only_if_new: bool = False
+    ) -> Registered:
         """Store a definition; with `activate` new sagas of its name take it.
+
+        With `only_if_new` a version that stood already is not activated: somebody may have gone back from it.
 
         Raises: VersionConflict if the version stands with other content; InvalidDefinition if its input's schema
         cannot be used; StoreUnavailable.
@@ -91,18 +80,24 @@ class Catalog:
             "body": canonical(definition.to_json()),
             "actor": actor,
         }
+        # One transaction: the version stands, new sagas take it, the audit says so.
         with transaction(self._database) as connection:
-            connection.exec_driver_sql(LOCK_NAME, row)
+            connection.exec_driver_sql(rollout.LOCK_NAME, row)
             created = connection.exec_driver_sql(INSERT_DEFINITION, row).first() is not None
             if not created:
                 standing = connection.exec_driver_sql(STANDING_HASH, row).scalar_one()
                 if standing != definition.hash:
                     raise VersionConflict(definition.name, definition.version, standing, definition.hash)
-            if activate:
-                connection.exec_driver_sql(DEACTIVATE, row)
-                connection.exec_driver_sql(ACTIVATE, row)
+            activated = False
+            if activate and (created or not only_if_new):
+                activated = rollout.make_active(connection, definition.name, definition.version)
+            if created or activated:
+                details: dict[str, Json] = {"name": definition.name, "version": definition.version}
+                details |= {"hash": definition.hash, "created": created, "activated": activated}
+                rollout.note(connection, actor, "apply", "", details)
+            active = connection.exec_driver_sql(IS_ACTIVE, row).scalar_one()
         self._remember(definition)
-        return Registered(definition.name, definition.version, definition.hash, created)
+        return Registered(definition.name, definition.version, definition.hash, created, active)
 
     def get(self, name: str, version: int | None = None) -> Definition | None:
         """One version, or the active one. Raises: StoreUnavailable."""
@@ -134,11 +129,6 @@ class Catalog:
             for name, version in connection.exec_driver_sql(VERSIONS).all():
                 self.find(connection, name, version)
         return frozenset().union(*(definition.participants for definition in list(self._known.values())))
-
-    def list(self) -> list[Listed]:
-        """Every version, by name and version. Raises: StoreUnavailable."""
-        with transaction(self._database) as connection:
-            return [Listed(*row) for row in connection.exec_driver_sql(ALL).all()]
 
     def _read(self, name: str, version: int, body: str) -> Definition | None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -18,6 +18,9 @@ LIMIT_TIME = "SET LOCAL statement_timeout = '5s'"
 # Sagas that have not ended, by name and status; walks the partial index of live sagas.
 LIVE_SAGAS = "SELECT name, status, count(*) FROM amends.saga WHERE ended_at IS NULL GROUP BY name, status"
 
+# The names whose starts wait.
+SUSPENDED = "SELECT name FROM amends.suspension WHERE resumed_at IS NULL"
+
 # Commands that wait for room in a window or for a breaker, by queue.
 PARKED_STEPS = "SELECT queue, count(*) FROM amends.step WHERE phase = 'parked' GROUP BY queue"
 
@@ -27,12 +30,13 @@ BREAKERS = "SELECT queue, state = 'open' FROM amends.breaker"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaugeReadings:
-    """One reading of the database. `live_sagas` counts by (name, status)."""
+    """One reading of the database. `live_sagas` counts by (name, status); starts of `suspended` sagas wait."""
 
     live_sagas: Mapping[tuple[str, str], int]
     parked_steps: Mapping[str, int]
     breakers: Mapping[str, bool]
     outbox: OutboxStats
+    suspended: Collection[str] = ()
 
 
 def read_gauges(database: Engine) -> GaugeReadings:
@@ -41,6 +45,7 @@ def read_gauges(database: Engine) -> GaugeReadings:
     with transaction(database) as connection:
         connection.exec_driver_sql(LIMIT_TIME)
         live = {(name, status): n for name, status, n in connection.exec_driver_sql(LIVE_SAGAS).all()}
+        suspended = tuple(connection.exec_driver_sql(SUSPENDED).scalars())
         parked = {row[0]: row[1] for row in connection.exec_driver_sql(PARKED_STEPS).all()}
         breakers = {queue: bool(is_open) for queue, is_open in connection.exec_driver_sql(BREAKERS).all()}
         stats = store.stats(connection)
@@ -49,4 +54,5 @@ def read_gauges(database: Engine) -> GaugeReadings:
         parked_steps=parked,
         breakers=breakers,
         outbox=stats,
+        suspended=suspended,
     )

@@ -7,7 +7,8 @@ database at every scrape (`DatabaseGauges`), so they agree with it whatever beca
 Counters and histograms                                Gauges
 amends_sagas_started_total{saga}                       amends_sagas_running{saga,status}
 amends_sagas_finished_total{saga,status}               amends_sagas_stuck{saga}
-amends_sagas_rejected_total{saga}                      amends_steps_parked{queue}
+amends_sagas_rejected_total{saga}                      amends_sagas_suspended{saga}
+amends_starts_held_total{saga}                         amends_steps_parked{queue}
 amends_steps_stuck_total{saga}                         amends_breaker_open{queue}
 amends_saga_duration_seconds{saga,status}              amends_outbox_pending
 amends_step_attempts_total{participant,op,outcome}     amends_outbox_oldest_age_seconds
@@ -83,6 +84,12 @@ class PrometheusObserver:
         self._rejected = Counter(
             "amends_sagas_rejected", "Starts that could not be accepted.", ["saga"], registry=registry
         )
+        self._held = Counter(
+            "amends_starts_held",
+            "Starts that came while their saga was suspended; one that comes again counts again.",
+            ["saga"],
+            registry=registry,
+        )
         self._stuck = Counter(
             "amends_steps_stuck", "Steps that came to need an operator.", ["saga"], registry=registry
         )
@@ -138,6 +145,10 @@ class PrometheusObserver:
         """A start could not be accepted."""
         self._rejected.labels(self._saga(name)).inc()
 
+    def start_held(self, name: str) -> None:
+        """A start came while its saga was suspended."""
+        self._held.labels(self._saga(name)).inc()
+
     def step_stuck(self, name: str) -> None:
         """A step of the saga `name` needs an operator."""
         self._stuck.labels(self._saga(name)).inc()
@@ -180,6 +191,12 @@ class DatabaseGauges(Collector):
             return
         yield GaugeMetricFamily("amends_database_up", "1 while the database answers.", value=1)
         yield from self._sagas(readings)
+        yield _family(
+            "amends_sagas_suspended",
+            "1 while starts of a saga wait, because it is suspended.",
+            ("saga",),
+            self._bounded({(name,): 1.0 for name in readings.suspended}),
+        )
         yield _family(
             "amends_steps_parked",
             "Commands that wait for room or for a breaker.",

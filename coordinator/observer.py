@@ -25,6 +25,9 @@ class Observer(Protocol):
     def saga_rejected(self, name: str) -> None:
         """A start could not be accepted; it is kept and told (S2)."""
 
+    def start_held(self, name: str) -> None:
+        """A start came while its saga was suspended; one that comes again is told of again."""
+
     def step_stuck(self, name: str) -> None:
         """A step of the saga `name` needs an operator (C3, invariant 15)."""
 
@@ -48,6 +51,9 @@ class NullObserver:
         """Nothing."""
 
     def saga_rejected(self, name: str) -> None:
+        """Nothing."""
+
+    def start_held(self, name: str) -> None:
         """Nothing."""
 
     def step_stuck(self, name: str) -> None:

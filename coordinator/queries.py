@@ -29,6 +29,7 @@ from amends.coordinator.records import (
     QueueLoad,
     SagaFilter,
     StepRow,
+    StoredDefinition,
     TimerRow,
 )
 from amends.coordinator.saga.state import Phase
@@ -105,11 +106,29 @@ PAGE = """
 NAMES = "SELECT DISTINCT name FROM amends.definition ORDER BY name"
 VERSIONS = "SELECT version FROM amends.definition WHERE name = %(name)s ORDER BY version"
 
-# One version of a definition, or the active one.
-DEFINITION = """
-    SELECT name, version, hash, active, registered_at, registered_by, body FROM amends.definition
-    WHERE name = %(name)s AND (version = %(version)s OR (%(version)s::int IS NULL AND active))
+# Definitions with what depends on them. In the order of `DefinitionRow`; conditions and columns are added.
+_DEFINITIONS = """
+    SELECT definition.name, definition.version, hash, active, registered_at, registered_by,
+        coalesce(live.sagas, 0), suspension.since, suspension.suspended_by, suspension.reason{more}
+    FROM amends.definition
+    LEFT JOIN (
+        SELECT name, version, count(*) AS sagas FROM amends.saga WHERE ended_at IS NULL{of_name}
+        GROUP BY name, version
+    ) AS live ON live.name = definition.name AND live.version = definition.version
+    LEFT JOIN amends.suspension ON suspension.name = definition.name AND suspension.resumed_at IS NULL
+    {where}
 """
+
+# Every version.
+DEFINITIONS = _DEFINITIONS.format(more="", of_name="", where="ORDER BY definition.name, definition.version")
+
+# One version of a definition, or the active one, with its stored form.
+DEFINITION = _DEFINITIONS.format(
+    more=", body",
+    of_name=" AND name = %(name)s",
+    where="WHERE definition.name = %(name)s"
+    " AND (definition.version = %(version)s OR (%(version)s::int IS NULL AND active))",
+)
 
 
 @contextmanager
@@ -182,13 +201,20 @@ def page_of_sagas(
         return [Header(*row) for row in rows]
 
 
-def find_definition(database: Engine, name: str, version: int | None) -> DefinitionRow:
+def definitions(database: Engine) -> list[DefinitionRow]:
+    """Every version, by name and version."""
+    with _reading(database) as connection:
+        return [DefinitionRow(*row) for row in connection.exec_driver_sql(DEFINITIONS).all()]
+
+
+def find_definition(database: Engine, name: str, version: int | None) -> StoredDefinition:
     """One version, or the active one. Raises: UnknownDefinition, telling which are known."""
     with _reading(database) as connection:
         wanted = {"name": name, "version": version}
         row = connection.exec_driver_sql(DEFINITION, wanted).first()
         if row is not None:
-            return DefinitionRow(*row)
+            *columns, body = row
+            return StoredDefinition(DefinitionRow(*columns), body)
         versions: list[int] = list(connection.exec_driver_sql(VERSIONS, wanted).scalars())
         if versions and version is not None:
             raise UnknownDefinition(name, version, versions)

@@ -132,7 +132,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class DefinitionRow:
-    """One registered version with its stored form."""
+    """One registered version. `live` is how many of its sagas have not ended; the suspension is its name's."""
 
     name: str
     version: int
@@ -140,6 +140,17 @@ class DefinitionRow:
     active: bool
     registered_at: datetime
     registered_by: str
+    live: int
+    suspended_at: datetime | None
+    suspended_by: str | None
+    suspended_for: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDefinition:
+    """One registered version with its stored form."""
+
+    row: DefinitionRow
     body: Mapping[str, Json]
 
 

@@ -112,8 +112,9 @@ class Client:
         With a key it is repeated, safely, while the coordinator cannot be reached. Without one, a
         CoordinatorUnavailable leaves open whether it started.
 
-        Raises: InvalidInput; StartConflict if the key's saga has other input; UnknownSaga for a name or version that
-        is not registered; CoordinatorRefused, CoordinatorUnavailable.
+        Raises: InvalidInput; StartConflict if the key's saga has other input; SagaSuspended while no saga of that
+        name begins; UnknownSaga for a name or version that is not registered; CoordinatorRefused,
+        CoordinatorUnavailable.
         """
         start = make_start(saga, input, key, labels)
         body: dict[str, Any] = {"name": start.name, "input": start.input, "labels": start.labels}

@@ -17,6 +17,7 @@ from amends.participants.errors import (
     CoordinatorUnavailable,
     InvalidInput,
     ParticipantError,
+    SagaSuspended,
     StartConflict,
     UnknownSaga,
 )
@@ -71,7 +72,8 @@ class Door:
 
         It is tried again while the coordinator cannot be reached, if it is `repeatable` or if nothing happened.
 
-        Raises: StartConflict, UnknownSaga, CoordinatorRefused; CoordinatorUnavailable once that lasts too long.
+        Raises: StartConflict, SagaSuspended, UnknownSaga, CoordinatorRefused; CoordinatorUnavailable once that lasts
+        too long.
         """
         request = Request(
             self._url + path, data=body, headers={**self._headers, **(headers or {})}, method=method
@@ -117,6 +119,8 @@ def _meaning(status: int, body: bytes) -> ParticipantError:
         code, message = "", body[:200].decode("utf-8", "replace")
     if code == "key_conflict":
         return StartConflict("", message)
+    if code == "suspended":
+        return SagaSuspended(message)
     if code == "invalid_input":
         return InvalidInput(message)
     if code in ("unknown_saga", "unknown_definition"):

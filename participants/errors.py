@@ -11,6 +11,7 @@ ParticipantError
 +-- InvalidPayload           JSON that is not of the declared type; says where
 +-- InvalidInput             a start whose input or name is wrong; nothing was sent
 +-- StartConflict            the key belongs to a saga with other input (HTTP 409)
++-- SagaSuspended            no saga of this name begins now; nothing was stored, start it again later (HTTP 409)
 +-- UnknownSaga              the coordinator knows no saga of that id, or no definition of that name
 +-- CoordinatorRefused       the coordinator answered that the request is wrong, or not allowed
 +-- CoordinatorUnavailable   the coordinator cannot be reached
@@ -99,6 +100,13 @@ class StartConflict(ParticipantError):
     def __init__(self, saga: str, message: str) -> None:
         super().__init__(message)
         self.saga = saga
+
+
+class SagaSuspended(ParticipantError):
+    """No saga of this name begins until an operator resumes it. Nothing was stored.
+
+    A start in a transaction (`Client.start`) would have waited by itself.
+    """
 
 
 class UnknownSaga(ParticipantError):

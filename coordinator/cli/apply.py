@@ -30,6 +30,7 @@ def apply(sagas: tuple[str, ...], no_activate: bool, as_json: bool) -> None:
                 print_json(done)
             else:
                 what = "registered" if done["created"] else "unchanged"
+                taken = "new sagas take it" if done["active"] else "new sagas do not take it yet"
                 say(
-                    f"{what}: {done['name']} version {done['version']} ({done['hash'][:12]}) from {reference}"
+                    f"{what}: {done['name']} version {done['version']} ({done['hash'][:12]}) from {reference}; {taken}"
                 )

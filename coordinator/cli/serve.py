@@ -71,7 +71,8 @@ def serve(settings: CoordinatorSettings, sagas: list[Saga], stop: threading.Even
         require_schema(database, "coordinator")
         catalog = Catalog(database)
         for saga in sagas:
-            done = catalog.register(saga.definition, actor="coordinator")
+            # Not what stood already: who went back to an older version means it to stay, whoever restarts.
+            done = catalog.register(saga.definition, actor="coordinator", only_if_new=True)
             log.info(
                 "definition_applied",
                 extra={"saga": done.name, "version": done.version, "is_new": done.created},

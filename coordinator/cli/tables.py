@@ -21,6 +21,7 @@ STATUS_STYLES: Final = {
     "compensated": "magenta",
     "rejected": "red",
 }
+_CHANGE_STYLES: Final = {"added": "green", "removed": "red", "moved": "cyan", "changed": "yellow"}
 _OUTCOME_STYLES: Final = {
     "done": "green",
     "refused": "yellow",
@@ -108,17 +109,33 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
 
 def definition_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Registered versions."""
-    table = _table("saga", "version", "active", "hash", "registered", "by")
+    table = _table("saga", "version", "new sagas", "running", "hash", "registered", "by")
     for row in rows:
-        active = "yes" if row["active"] else ""
+        takes, style = ("take it", "green") if row["active"] else ("", "")
+        if row["active"] and row["suspended"]:
+            takes, style = "wait: suspended", "yellow"
         registered = moment(row["registered_at"])
         table.add_row(
             cell(row["name"]),
             cell(row["version"]),
-            cell(active, "green"),
+            cell(takes, style),
+            cell(row["live"]),
             cell(row["hash"][:12]),
             cell(registered),
             cell(row["registered_by"]),
+        )
+    return table
+
+
+def diff_table(changes: Iterable[Mapping[str, Any]]) -> Table:
+    """What one definition changes of another."""
+    table = _table("where", "what", "before", "after")
+    for change in changes:
+        table.add_row(
+            cell(change["place"]),
+            cell(change["what"], _CHANGE_STYLES[change["what"]]),
+            cell(change["before"]),
+            cell(change["after"]),
         )
     return table
 

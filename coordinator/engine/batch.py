@@ -48,6 +48,7 @@ class Outcome:
     receipts: list[Message] = field(default_factory=list)
     answers: list[Callable[[], None]] = field(default_factory=list)
     newer: list[int] = field(default_factory=list)  # deliveries for sagas of a newer release: not ours (E3)
+    again: list[Message] = field(default_factory=list)  # starts that wait, stored to come again
 
 
 class Batch:
@@ -244,6 +245,7 @@ class Batch:
 
     def _write(self) -> None:
         lives = [live for live in self._lives.values() if live.now is not live.stored or live.log]
+        letters = self._letters + self.outcome.again
         self.outcome.rows = write(
-            self._connection, lives, self._letters, store=self._store, owner=self._owner, timing=self._timing
+            self._connection, lives, letters, store=self._store, owner=self._owner, timing=self._timing
         )

@@ -42,6 +42,7 @@ class Births:
 
     def insert(self, items: list[StartItem]) -> set[str]:
         """Insert what may begin. Returns the ids of the other starts: somebody has them already, or nobody may."""
+        self._starts.look(self._connection, items)
         embryos: dict[str, Embryo] = {}
         for item in items:
             if item.saga_id in embryos:
@@ -115,13 +116,16 @@ class Births:
         self._count(item, answer)
         if item.answer is not None:
             self._outcome.answers.append(_resolve(item, answer))
-        if item.receipt is not None and answer.verdict is not Verdict.UNKNOWN_DEFINITION:
+        if item.receipt is not None and not answer.verdict.waits:
             self._outcome.receipts.append(
                 posting.receipt(item.receipt, item.message_id, answer.verdict.value)
             )
+        elif item.receipt is None and item.answer is None and answer.verdict.waits:
+            again = posting.start_again(self._advancing.prefix, item, self._starts.again_s)
+            self._outcome.again.append(again)
 
-    def _replace(self, item: StartItem, standing: Live) -> Live:
-        """A rejected start owns no key: another message may take its place (S2)."""
+    def _replace(self, item: StartItem, standing: Live) -> Live | None:
+        """A rejected start owns no key: another message may take its place (S2). None: that one is not to begin."""
         seen = {"id": item.saga_id, "message_id": item.message_id}
         if standing.birth.start_message == item.message_id:
             return standing
@@ -129,7 +133,7 @@ class Births:
             return standing
         embryo = self._embryo(item)
         if embryo is None:
-            return standing
+            return None
         self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": [item.saga_id]})
         del self._lives[item.saga_id]
         self._born_of[item.saga_id] = item
@@ -170,6 +174,8 @@ class Births:
                 self._advancing.told.append(lambda: observer.saga_rejected(name))
             elif item.answer is not None:
                 self._advancing.told.append(lambda: observer.saga_rejected(name))
+        elif answer.verdict is Verdict.SUSPENDED:
+            self._advancing.told.append(lambda: observer.start_held(name))
 
 
 def _resolve(item: StartItem, answer: StartAnswer) -> Callable[[], None]:

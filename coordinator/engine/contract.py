@@ -19,7 +19,8 @@ class Verdict(StrEnum):
 
     `accepted`: the saga exists now. `duplicate`: it existed, with the same input. `conflict`: it existed with
     other input, and is as it was (S2). `rejected`: its input does not fit; kept and counted. `unknown_definition`:
-    no such name or version; nothing was stored. `spent`: the id belonged to a saga that was pruned (S3).
+    no such name or version; nothing was stored. `suspended`: no saga of this name begins until it is resumed;
+    nothing was stored. `spent`: the id belonged to a saga that was pruned (S3).
     """
 
     ACCEPTED = "accepted"
@@ -27,7 +28,13 @@ class Verdict(StrEnum):
     CONFLICT = "conflict"
     REJECTED = "rejected"
     UNKNOWN_DEFINITION = "unknown_definition"
+    SUSPENDED = "suspended"
     SPENT = "spent"
+
+    @property
+    def waits(self) -> bool:
+        """Whether the same start may be accepted later: a message's sender gets no receipt, and comes again (S2)."""
+        return self in (Verdict.UNKNOWN_DEFINITION, Verdict.SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)

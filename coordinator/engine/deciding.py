@@ -73,7 +73,7 @@ class Decider:
         self._observer = observer
         self._prefix = prefix
         self._settings = settings
-        self._starts = Starts(catalog, unknown_version_s=settings.unknown_version_s)
+        self._starts = Starts(catalog, unknown_version_s=settings.unknown_version_s, again_s=settings.again_s)
         self._stopping = Event()
         self._advancing: Advancing | None = None  # of the transaction under way
         self.turned_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The messages a coordinator sends: commands, receipts, dead letters."""
+"""The messages a coordinator sends: commands, receipts, dead letters, and to itself what has to wait."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Final
 
 import msgspec
 
-from amends.coordinator.engine.intake import DeadLetterItem, ReceiptTo
+from amends.coordinator.engine.intake import DeadLetterItem, ReceiptTo, StartItem
 from amends.coordinator.saga.effects import Send
 from amends.coordinator.saga.state import Op, Saga
 from amends.outbox import wire
-from amends.outbox.message import Message
+from amends.outbox.message import Message, new_message_id
 from amends.outbox.ports import command_queue, coordinator_queue, dead_letter_queue
 
 DEAD_LETTER_BYTES_MAX: Final = 65_536
@@ -49,6 +49,19 @@ def receipt(to: ReceiptTo, message_id: str, note: str) -> Message:
     """Tell a sender that its message is dealt with, durably (O1). A lost receipt is asked for again."""
     body = wire.Receipt(message_id=message_id, row=to.row, note=note)
     return Message(routing_key=to.queue, type=wire.RECEIPT, body=wire.encode(body))
+
+
+def start_again(prefix: str, item: StartItem, delay_s: float) -> Message:
+    """The same start once more, `delay_s` seconds from now: it waits, and nobody but us would send it again."""
+    return Message(
+        routing_key=coordinator_queue(prefix),
+        type=wire.START,
+        body=item.body,
+        message_id=item.message_id or new_message_id(),
+        correlation_id=item.saga_id,
+        headers={wire.HEADER_TRACEPARENT: item.trace} if item.trace else {},
+        delay_s=delay_s,
+    )
 
 
 def dead_letter(prefix: str, item: DeadLetterItem) -> Message:

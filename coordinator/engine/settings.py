@@ -11,9 +11,10 @@ class EngineSettings:
 
     `window` bounds the commands sent to one participant and not answered (E4). `breaker_failures` timeouts in a row
     open a queue's breaker; then it is probed after `probe_first_s`, doubling to `probe_longest_s` (M6).
-    `unknown_version_s` is how long a start of an unknown version is left to come again (S2). `retention_s` is how
-    long an ended saga is kept (E5). A message that the broker did not confirm within `confirm_s` is handed to the
-    sweep, and its destination is suspect (O4).
+    `unknown_version_s` is how long a start of an unknown version is left to come again (S2); a start that waits, and
+    that nobody else would send again, comes again after `again_s`. `retention_s` is how long an ended saga is kept
+    (E5). A message that the broker did not confirm within `confirm_s` is handed to the sweep, and its destination is
+    suspect (O4).
     """
 
     batch_events_max: int = 300
@@ -28,6 +29,7 @@ class EngineSettings:
     timer_lease_s: float = 30.0
     refresh_s: float = 1.0
     unknown_version_s: float = 3_600.0
+    again_s: float = 30.0
     retention_s: float = 30 * 86_400.0
     prune_every_s: float = 60.0
     retry_first_s: float = 0.2

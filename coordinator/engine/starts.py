@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Final
 
 import msgspec
@@ -14,6 +16,7 @@ from amends.coordinator.engine.contract import Verdict
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.rows import Birth
 from amends.coordinator.inputs import InputRules
+from amends.coordinator.rollout import UNHEARD_OF, Standing, Suspension, standings
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.json import Json, content_hash
 from amends.coordinator.saga.machine import begin
@@ -45,10 +48,18 @@ class Embryo:
 class Starts:
     """Examines starts. One per coordinator; the decider's thread only."""
 
-    def __init__(self, catalog: Catalog, *, unknown_version_s: float) -> None:
+    def __init__(self, catalog: Catalog, *, unknown_version_s: float, again_s: float) -> None:
+        self.again_s = again_s
         self._catalog = catalog
         self._unknown_version_ms = unknown_version_s * 1000
         self._rules = InputRules()
+        self._standings: dict[str, Standing] = {}
+
+    def look(self, connection: Connection, items: Iterable[StartItem]) -> None:
+        """See how the names of these starts stand, once for all of them. Before `examine`."""
+        # What PostgreSQL cannot hold is no name that anybody registered.
+        names = {item.start.name for item in items if "\x00" not in item.start.name}
+        self._standings = standings(connection, names)
 
     def examine(self, connection: Connection, item: StartItem, now_ms: int) -> Embryo | Refusal:
         """What this start would begin, or why it cannot."""
@@ -62,13 +73,13 @@ class Starts:
             return Refusal(Verdict.REJECTED, f"input: no JSON: {error}")
         if _depth(value) > INPUT_DEPTH_MAX:
             return Refusal(Verdict.REJECTED, f"input: nested deeper than {INPUT_DEPTH_MAX}")
-        definition = self._catalog.find(connection, start.name, start.version)
+        standing = self._standings.get(start.name, UNHEARD_OF)
+        if standing.suspension is not None:
+            return Refusal(Verdict.SUSPENDED, _held(start.name, standing.suspension))
+        version = start.version if start.version is not None else standing.active
+        definition = None if version is None else self._catalog.find(connection, start.name, version)
         if definition is None:
-            what = f"saga {start.name!r}" + (f" version {start.version}" if start.version is not None else "")
-            reason = f"{what} is not registered; register it with `amends apply module:saga`"
-            waited_ms = now_ms - start.sent_at
-            late = item.answer is None and waited_ms > self._unknown_version_ms
-            return Refusal(Verdict.REJECTED if late else Verdict.UNKNOWN_DEFINITION, reason)
+            return self._unknown(item, now_ms, standing)
         problem = self._rules.problem(definition, value)
         if problem is not None:
             where = problem.field or "input"
@@ -81,6 +92,24 @@ class Starts:
         if item.trace:
             saga = dataclasses.replace(saga, trace=item.trace)
         return Embryo(definition, saga, _birth(item, value))
+
+    def _unknown(self, item: StartItem, now_ms: int, standing: Standing) -> Refusal:
+        start = item.start
+        what = f"saga {start.name!r}" + (f" version {start.version}" if start.version is not None else "")
+        reason = f"{what} is not registered; register it with `amends apply module:saga`"
+        # While its name was suspended it could not be seen whether the version is known.
+        waited_ms = now_ms - max(start.sent_at, standing.resumed_ms)
+        late = item.answer is None and waited_ms > self._unknown_version_ms
+        return Refusal(Verdict.REJECTED if late else Verdict.UNKNOWN_DEFINITION, reason)
+
+
+def _held(name: str, suspension: Suspension) -> str:
+    since = suspension.since.astimezone(UTC).isoformat(timespec="seconds")
+    why = f" ({suspension.reason})" if suspension.reason else ""
+    return (
+        f"saga {name!r} is suspended since {since} by {suspension.actor}{why}; nothing was stored: "
+        f"start it again after `amends definitions resume {name}`"
+    )
 
 
 def rejected(item: StartItem, refusal: Refusal, now_ms: int) -> Embryo:
@@ -123,6 +152,8 @@ def _birth(item: StartItem, value: Json) -> Birth:
 
 def _malformed(item: StartItem) -> str | None:
     start = item.start
+    if not start.name or len(start.name) > NAME_CHARS_MAX or "\x00" in start.name:
+        return f"name: must have 1 to {NAME_CHARS_MAX} characters and no NUL"
     if len(start.labels) > LABELS_MAX:
         return f"labels: {len(start.labels)}, over the limit of {LABELS_MAX}"
     for name, value in start.labels.items():

@@ -53,9 +53,11 @@ async def draw_definition(
     ] = None,
 ) -> Response:
     """A definition as a picture: what follows what, what stands side by side, where the point of no return is."""
-    row = await door.reading.run(queries.find_definition, name, version)
-    definition = Definition.from_json(dict(row.body))
-    return await door.reading.run(lambda _: _drawn(definition, format_, f"{row.name} v{row.version}", None))
+    found = await door.reading.run(queries.find_definition, name, version)
+    definition = Definition.from_json(dict(found.body))
+    return await door.reading.run(
+        lambda _: _drawn(definition, format_, f"{found.row.name} v{found.row.version}", None)
+    )
 
 
 @router.get("/sagas/{saga_id}/drawing", tags=["sagas"], response_class=Response, responses=_PICTURES)

@@ -66,6 +66,10 @@ Reason = Annotated[
     _PRINTABLE,
 ]
 
+OptionalReason = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=REASON_CHARS_MAX), _PRINTABLE
+]
+
 
 class Body(BaseModel):
     """Any request body: no type is bent to fit, no unknown field is passed over."""
@@ -88,6 +92,18 @@ class DefinitionBody(Body):
 
     definition: dict[str, Any] = Field(description="The canonical JSON form.")
     activate: bool = Field(True, description="New sagas of this name take this version.")
+
+
+class SwitchBody(Body):
+    """Suspend or resume a saga. The audit keeps the reason; whoever starts a suspended saga over HTTP is told it."""
+
+    reason: OptionalReason = ""
+
+
+class ActivateBody(SwitchBody):
+    """Let new sagas of the name take this version."""
+
+    version: int = Field(ge=1, le=VERSION_MAX)
 
 
 class ActBody(Body):

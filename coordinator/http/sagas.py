@@ -178,6 +178,8 @@ def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
         case Verdict.UNKNOWN_DEFINITION:
             field = "name" if body.version is None else "version"
             return Refusal(409, "unknown_definition", answer.reason, field)
+        case Verdict.SUSPENDED:
+            return Refusal(409, "suspended", answer.reason, "name")
         case _:
             return Refusal(422, "invalid_input", answer.reason, answer.field or "input")
 

@@ -150,13 +150,26 @@ class WhyView(BaseModel):
     deadline: DeadlineView | None
 
 
+class SuspensionView(BaseModel):
+    """Starts of this name wait: since when, by whom, why."""
+
+    since: datetime
+    by: str
+    reason: str
+
+
 class DefinitionLine(BaseModel):
-    """One registered version."""
+    """One registered version. `live` is how many of its sagas have not ended: they stay with it.
+
+    `suspended` is the same for every version of a name; null while sagas of the name begin.
+    """
 
     name: str
     version: int
     hash: str
     active: bool
+    suspended: SuspensionView | None
+    live: int
     registered_at: datetime
     registered_by: str
 
@@ -174,12 +187,49 @@ class DefinitionList(BaseModel):
 
 
 class RegisteredView(BaseModel):
-    """What became of a registration. `created` is false when the same content stood already."""
+    """What became of a registration. `created` is false when the same content stood already.
+
+    `active` tells whether new sagas of the name take this version.
+    """
 
     name: str
     version: int
     hash: str
     created: bool
+    active: bool
+
+
+class ActivatedView(BaseModel):
+    """New sagas of the name take `version`; until then they took `before`, if any."""
+
+    name: str
+    version: int
+    before: int | None
+
+
+class SwitchedView(BaseModel):
+    """A name after it was suspended or resumed. `changed` is false when it was so already."""
+
+    name: str
+    changed: bool
+    suspended: SuspensionView | None
+
+
+class ChangeView(BaseModel):
+    """One difference: `what` is added, removed, moved or changed; `before` and `after` are as people write them."""
+
+    place: str
+    what: str
+    before: str | None
+    after: str | None
+
+
+class DiffView(BaseModel):
+    """What differs between two definitions, in the order of the second; none if they do the same."""
+
+    old: str
+    new: str
+    changes: list[ChangeView]
 
 
 class ParkedView(BaseModel):

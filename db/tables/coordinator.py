@@ -52,6 +52,18 @@ definition = Table(
     Index("ux_definition_active", "name", unique=True, postgresql_where=text("active")),
 )
 
+# Names whose starts wait; the row stays, with `resumed_at`, when they begin again.
+suspension = Table(
+    "suspension",
+    metadata,
+    Column("name", String(120), primary_key=True),
+    Column("since", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("suspended_by", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("resumed_at", DateTime(timezone=True)),
+    CheckConstraint("resumed_at >= since", name="ck_suspension_resumed"),
+)
+
 # One saga's header. Times the machine reads are milliseconds since 1970 in database time, so that a replay
 # of the log gives exactly the stored state; `created_at` and `ended_at` say the same to people and to pruning.
 #

@@ -35,7 +35,7 @@ def broken_undo(house: House) -> str:
 
 def audit(house: House) -> list[tuple[str, ...]]:
     with house.world.database.connect() as connection:
-        sql = "SELECT actor, act, path, reason FROM amends.audit ORDER BY id"
+        sql = "SELECT actor, act, path, reason FROM amends.audit WHERE left(act, 10) <> 'definition' ORDER BY id"
         return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 

@@ -212,7 +212,7 @@ def test_parked_rows_are_sent_again_and_the_audit_says_who(house: House) -> None
     assert (one.json(), all_.json()) == ({"retried": 1}, {"retried": 2})
     with house.world.database.connect() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT actor, act, reason, details FROM amends.audit ORDER BY id"
+            "SELECT actor, act, reason, details FROM amends.audit WHERE left(act, 10) <> 'definition' ORDER BY id"
         ).all()
     assert [tuple(row[:3]) for row in rows] == [
         ("local", "outbox_retry", "route is back"),

@@ -23,7 +23,7 @@ from amends.outbox import wire
 from amends.outbox.broker import open_broker
 from amends.outbox.metrics import PrometheusOutbox
 from amends.outbox.storage import OutboxStats
-from tests.doors.house import House, order
+from tests.doors.house import INPUT, House, order
 from tests.engine.scripted import reply
 from tests.engine.world import World
 from tests.waiting import eventually
@@ -103,6 +103,21 @@ def test_what_is_scraped_agrees_with_the_database(
     assert batches == value(scraped, "amends_batch_duration_seconds_count") > 0
     assert value(scraped, "amends_batch_size_sum") >= batches
     assert value(scraped, "amends_outbox_confirmed_total") > 0
+
+
+def test_suspended_sagas_and_the_starts_they_hold_are_scraped(counted: House) -> None:
+    counted.world.register(order())
+    http = counted.http()
+    http.post("/definitions/place-order/suspend", json={})
+    http.post("/sagas", json={"name": "place-order", "input": INPUT})
+
+    scraped = samples(http.get("/metrics").text)
+    http.post("/definitions/place-order/resume", json={})
+    later = samples(http.get("/metrics").text)
+
+    assert value(scraped, "amends_starts_held_total", saga="place-order") == 1
+    assert value(scraped, "amends_sagas_suspended", saga="place-order") == 1
+    assert value(later, "amends_sagas_suspended") == 0
 
 
 def settled(text: str) -> Samples | None:

@@ -11,8 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from amends.coordinator import Saga, arg, step
-from amends.outbox import wire
-from amends.outbox.ports import receipts_queue
+from tests.engine.receipts import Receipts
 from tests.engine.world import World, start
 from tests.waiting import DEADLINE_S, eventually
 
@@ -24,28 +23,6 @@ class Input(msgspec.Struct):
 PAY = Saga(
     "pay", step("charge", to="payments", undo="refund", args={"amount": arg.amount}), version=1, input=Input
 )
-
-
-class Receipts:
-    """Reads the receipts of one service."""
-
-    def __init__(self, world: World) -> None:
-        self.queue = receipts_queue(world.prefix, "shop")
-        self._consumer = world.broker.consumer([self.queue], prefetch=100)
-        self._consumer.receive(0)
-        self.got: list[wire.Receipt] = []
-
-    def wait(self, count: int) -> list[wire.Receipt]:
-        def enough() -> bool:
-            for delivery in self._consumer.receive(0.05):
-                body = wire.decode(delivery.type, delivery.body)
-                assert isinstance(body, wire.Receipt)
-                self.got.append(body)
-                self._consumer.ack([delivery.tag])
-            return len(self.got) >= count
-
-        eventually(enough, what=f"{count} receipts")
-        return self.got
 
 
 def test_a_start_is_receipted_each_time_it_comes_and_is_one_saga(world: World) -> None:
