@@ -118,12 +118,7 @@ class _Way:
             frontier.extend(self._next(number, world))
 
     def _exhausted(self) -> bool:
-        self._explored.states += 1
-        if self._explored.states % 1_000 == 0:
-            self._told(self._explored.states)
-            if time.monotonic() > self._ends_at:
-                return True
-        return self._explored.states > self._explored.bounds.states_max
+        return self._explored.states >= self._explored.bounds.states_max or time.monotonic() > self._ends_at
 
     def _next(self, number: int, world: World) -> Iterator[tuple[int, World]]:
         moved = False
@@ -135,7 +130,12 @@ class _Way:
             if key in self._seen:
                 continue
             self._seen.add(key)
+            self._explored.states += 1
+            if self._explored.states % 1_000 == 0:
+                self._told(self._explored.states)
             self._came.append((number, move.text))
+            if self._exhausted():
+                return
             yield len(self._came) - 1, move.world
         if not moved:
             ending = world.saga.status.value

@@ -11,7 +11,7 @@ from amends.coordinator.cli.command import json_option
 from amends.coordinator.cli.loading import load_saga
 from amends.coordinator.cli.printing import print_json, say
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.durations import written
+from amends.coordinator.saga.durations import DAY, HOUR, written
 
 
 @click.command()
@@ -106,11 +106,16 @@ def _print(definition: Definition, explored: Explored, left: list[Counterexample
         say(f"  can need an operator at {one.finding.path}: {one.finding.text} (after {len(one.run)} moves)")
     longest = durations(definition)
     say(
-        f"  takes at most {written(longest.until_pivot)} until it is decided, "
-        f"{written(longest.after_pivot)} after it, {written(longest.compensating)} to compensate"
+        f"  takes at most {_about(longest.until_pivot)} until it is decided, "
+        f"{_about(longest.after_pivot)} after it, {_about(longest.compensating)} to compensate"
     )
     for warning in warnings(definition):
         say(f"  warning: {warning}")
+
+
+def _about(length: int) -> str:
+    """A long time, rounded up to hours."""
+    return written(length if length < DAY else -(-length // HOUR) * HOUR)
 
 
 def _run(one: Counterexample) -> None:

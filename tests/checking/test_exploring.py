@@ -1,0 +1,276 @@
+"""Every order of what can happen: sound sagas hold, wrong ones are shown by their shortest run, mutants are killed."""
+
+from __future__ import annotations
+
+import pytest
+
+from amends.coordinator import (
+    Saga,
+    arg,
+    call,
+    chain,
+    choose,
+    each,
+    emit,
+    group,
+    item,
+    pivot,
+    retry,
+    step,
+    wait,
+)
+from amends.coordinator.checking.exploring import Bounds, Explored, explore
+from amends.demo.shop.definition import place_order as demo_order
+from examples.conditional_commit.tasks import conditional_commit
+from examples.order.saga import place_order as example_order
+from tests.checking.mutating import Mutant, install
+
+NO_TIME_LIMIT = 3_600.0
+
+
+def checked(saga: Saga, *, mishaps: int = 1, acts: int = 0, states_max: int = 100_000) -> Explored:
+    bounds = Bounds(mishaps=mishaps, acts=acts, states_max=states_max, seconds_max=NO_TIME_LIMIT)
+    return explore(saga.definition, bounds)
+
+
+def saga(*nodes: object, **more: object) -> Saga:
+    return Saga("checked", chain(*nodes), version=1, **more)  # type: ignore[arg-type]
+
+
+def back(name: str, **more: object) -> object:
+    return step(name, to="shop", undo=f"un{name}", **more)  # type: ignore[arg-type]
+
+
+WHOLE = {
+    "chain": saga(back("a"), back("b")),
+    "group": saga(group(back("a"), back("b")), step("c", to="shop", reads=True)),
+    "pivot": saga(back("a"), pivot(step("p", to="shop")), step("c", to="shop", retry=retry(limit=1))),
+    "each": saga(each(arg.lines, back("a", args=item)), back("b")),
+    "each, one at a time": saga(each(arg.lines, chain(back("a"), back("b")), at_most=1)),
+    "choose": saga(choose((arg.total > 5, back("a")), otherwise=back("b")), back("c")),
+    "confirm": saga(back("a", confirm="keep"), back("b", confirm="keep")),
+    "confirm at a pivot": saga(back("a", confirm="keep"), pivot(step("p", to="shop"))),
+    "wait": saga(back("a"), wait("approved", timeout="1h"), back("b")),
+    "emit": saga(back("a"), emit("made", undo="unmade"), back("b")),
+    "call": saga(back("a"), call("child"), back("b")),
+    "a pivot tried once": saga(back("a"), pivot(step("p", to="shop", retry=retry(limit=0)))),
+    "call at a pivot": saga(back("a"), pivot(call("child"))),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_every_node_holds_whatever_goes_wrong_once(name: str):
+    explored = checked(WHOLE[name])
+
+    assert explored.complete
+    assert explored.broken == []
+    assert explored.left == []
+    assert explored.endings.keys() >= {"completed", "compensated"}
+
+
+@pytest.mark.parametrize("name", ["chain", "pivot", "confirm", "call"])
+def test_an_operator_breaks_nothing(name: str):
+    explored = checked(WHOLE[name], acts=1, states_max=12_000)
+
+    assert (explored.broken, explored.left) == ([], [])
+
+
+@pytest.mark.parametrize("shipped", [demo_order, example_order], ids=["demo", "order"])
+def test_the_examples_hold(shipped: Saga):
+    explored = checked(shipped, acts=1)
+
+    assert explored.complete
+    assert (explored.broken, explored.left) == ([], [])
+
+
+def test_an_example_too_large_to_be_explored_whole_says_so_and_holds():
+    explored = checked(conditional_commit, states_max=200)
+
+    assert not explored.complete
+    assert (explored.broken, explored.left) == ([], [])
+
+
+def test_what_nothing_undoes_is_shown_by_the_shortest_run_that_leaves_it():
+    explored = checked(saga(back("reserve"), step("charge", to="bank", undo=None), back("ship")), mishaps=0)
+
+    (left,) = explored.left
+    assert left.finding.path == "charge"
+    assert left.run == (
+        "the saga starts",
+        "shop: reserve happens",
+        "reserve is answered: done",
+        "bank: charge happens",
+        "charge is answered: done",
+        "shop refuses ship",
+        "ship is answered: refused",
+        "shop: undo of reserve happens",
+        "undo of reserve is answered: done",
+    )
+
+
+def test_nothing_is_left_of_what_comes_last_or_only_reads():
+    nodes = (back("reserve"), step("look", to="shop", reads=True), step("charge", to="bank", undo=None))
+
+    explored = checked(saga(*nodes), mishaps=0)
+
+    assert explored.left == []
+
+
+def test_each_step_that_can_need_an_operator_is_named():
+    explored = checked(saga(back("a"), pivot(step("p", to="shop")), step("c", to="shop")))
+
+    assert {one.finding.path for one in explored.stuck} == {"a", "c"}
+
+
+def test_more_mishaps_are_more_states():
+    assert checked(WHOLE["chain"], mishaps=0).states < checked(WHOLE["chain"], mishaps=1).states
+
+
+def test_ways_through_choices_are_all_taken():
+    nodes = [choose((arg[f"a{number}"] == 1, back(f"a{number}"))) for number in range(3)]
+
+    explored = checked(saga(*nodes), mishaps=0)
+
+    assert (explored.ways, explored.ways_total) == (8, 8)
+
+
+# fmt: off
+MUTANTS = (
+    (
+        "chain",
+        Mutant(
+            "C1: what is unknown is undone",
+            "saga.backward",
+            "if step.did in (Did.UNSENT,",
+            "if step.did in (Did.UNSENT, Did.UNKNOWN,",
+        ),
+    ),
+    (
+        "chain",
+        Mutant(
+            "C2: chains are undone in reverse", "saga.backward", "        index -= 1", "        index = -1"
+        ),
+    ),
+    (
+        "group",
+        Mutant(
+            "C2: a group is waited for", "saga.backward", "draft.positions[parent.id + scope] > 0", "False"
+        ),
+    ),
+    (
+        "a pivot tried once",
+        Mutant(
+            "P1: given up, a pivot is fenced", "saga.giving_up", "fence_pivot(draft, f", "turn_back(draft, f"
+        ),
+    ),
+    (
+        "pivot",
+        Mutant(
+            "P1: at the deadline a pivot is fenced", "saga.timers", "fence_pivot(draft, ", "turn_back(draft, "
+        ),
+    ),
+    (
+        "pivot",
+        Mutant(
+            "P1: a pivot is sent once its do is logged", "saga.sending", "draft.pivot = Pivot.SENT", "pass"
+        ),
+    ),
+    (
+        "pivot",
+        Mutant("P2: a pivot that is done is passed", "saga.forward", "draft.pivot = Pivot.PASSED", "pass"),
+    ),
+    (
+        "confirm",
+        Mutant(
+            "P2: the decision is stored before a confirm is sent",
+            "saga.ending",
+            "draft.pivot = Pivot.PASSED",
+            "pass",
+        ),
+    ),
+    (
+        "confirm",
+        Mutant(
+            "P2: what was tried is confirmed",
+            "saga.confirming",
+            "ask(draft, step, Op.CONFIRM)\n            return False",
+            "return True",
+        ),
+    ),
+    (
+        "chain",
+        Mutant(
+            "M4: the undo is owed once the do is logged", "saga.sending", "step.did = Did.UNKNOWN", "pass"
+        ),
+    ),
+    (
+        "chain",
+        Mutant("M1: a settled step stays settled", "saga.replies", "step.phase is not Phase.SETTLED", "True"),
+    ),
+    (
+        "call",
+        Mutant(
+            "K2: a child is told to compensate",
+            "saga.backward",
+            "ask(draft, step, Op.UNDO)\n    return False",
+            "return _nothing_to_undo(draft, step)",
+        ),
+    ),
+    (
+        "call",
+        Mutant(
+            "K1: a call is owed a compensation from its log", "saga.doing", "step.did = Did.UNKNOWN", "pass"
+        ),
+    ),
+    (
+        "chain",
+        Mutant(
+            "B1: done is told again, not done again",
+            "checking.barrier",
+            'if row.undo or row.do in ("never", "done"):',
+            'if row.do == "done":\n                return True\n            if row.undo or row.do == "never":',
+        ),
+    ),
+    (
+        "chain",
+        Mutant(
+            "B2: an undo that comes first leaves a tombstone",
+            "checking.barrier",
+            'undo="nothing", do=row.do or "never"',
+            'undo=""',
+        ),
+    ),
+    (
+        "chain",
+        Mutant(
+            "B2: an undo runs once",
+            "checking.barrier",
+            "    if row.undo:\n",
+            "    if row.undo == 'nothing':\n",
+        ),
+    ),
+    (
+        "pivot",
+        Mutant(
+            "B3: a fence takes the do's place",
+            "checking.barrier",
+            'row = row._replace(do=row.do or "never", final=True)',
+            "row = row",
+        ),
+    ),
+)
+# fmt: on
+
+
+@pytest.mark.parametrize(("name", "mutant"), MUTANTS, ids=[mutant.rule for _, mutant in MUTANTS])
+def test_a_guard_less_is_found(name: str, mutant: Mutant, monkeypatch: pytest.MonkeyPatch):
+    install(mutant, monkeypatch)
+
+    assert _noticed(WHOLE[name]), f"nobody misses {mutant.rule!r}"
+
+
+def _noticed(one: Saga) -> bool:
+    try:
+        return bool(checked(one, acts=1, states_max=3_000).broken)
+    except (AssertionError, KeyError, ValueError):
+        return True  # It does not even get through.
