@@ -15,7 +15,7 @@ from tests.house.sources import PACKAGES, ROOT, imports, module_name, sources
 
 # What the machine may use: types, and functions of their arguments alone.
 _PURE = {"__future__", "collections.abc", "dataclasses", "enum", "functools", "hashlib", "itertools"}
-_PURE |= {"json", "math", "re", "types", "typing"}
+_PURE |= {"json", "math", "re", "types", "typing", "uuid"}
 
 # Where a process reads its variables, in whatever words.
 _ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv"}
@@ -26,6 +26,15 @@ def test_the_machine_imports_itself_and_types_alone() -> None:
         for name in imports(ast.parse(path.read_text())):
             ours = name == "amends.coordinator.saga" or name.startswith("amends.coordinator.saga.")
             assert ours or name in _PURE, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_the_machine_makes_no_id_by_chance() -> None:
+    """Of uuid it takes what follows from its arguments: a replay of the log gives the same."""
+    for path in sources("coordinator/saga"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "uuid":
+                assert {name.name for name in node.names} <= {"UUID", "uuid5"}, path.relative_to(ROOT)
+            assert not (isinstance(node, ast.Import) and any(one.name == "uuid" for one in node.names))
 
 
 def test_kombu_and_amqp_are_imported_by_the_amqp_drivers_alone() -> None:
