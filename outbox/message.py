@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import uuid4
+
+CONTENT_TYPE: Final = "application/json"
+# Among a message's headers, this one travels as AMQP's property of that name: bodies that are not plain JSON name it.
+HEADER_CONTENT_TYPE: Final = "content-type"
 
 
 def new_message_id() -> str:
@@ -17,8 +22,8 @@ def new_message_id() -> str:
 class Message:
     """One message for the broker, complete but for the moment it leaves.
 
-    Messages are persistent, `mandatory` and JSON. The default exchange (`exchange=""`) routes to the queue
-    named by `routing_key`.
+    Messages are persistent and JSON. The default exchange (`exchange=""`) routes to the queue named by
+    `routing_key`, and there must be one. What a named exchange does with a message is its subscribers' affair.
 
     `expiration_ms` is how long the broker keeps an unconsumed message; None keeps it for ever.
     `key` orders: messages of one key leave one at a time, in the order in which they were put (O6).
@@ -38,6 +43,16 @@ class Message:
     key: str | None = None
     needs_receipt: bool = False
     delay_s: float = 0.0
+
+    @property
+    def mandatory(self) -> bool:
+        """Whether it is wrong that no queue takes it: an event may have no subscriber, and is then dealt with (O4)."""
+        return not self.exchange
+
+    @property
+    def content_type(self) -> str:
+        """What its body is."""
+        return self.headers.get(HEADER_CONTENT_TYPE, CONTENT_TYPE) if self.headers else CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)

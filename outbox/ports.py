@@ -21,7 +21,7 @@ DEAD_LETTERS = "dead"
 class Fate(Enum):
     """What the broker said of a published message.
 
-    RETURNED: no queue is bound where it went (the broker acks it as well; it is not confirmed, O1).
+    RETURNED: no queue took a message that is `mandatory` (the broker acks it as well; it is not confirmed, O1).
     NACKED: the broker could not take it. UNROUTABLE: its exchange is missing; it broke the channel (O4).
     TOO_LARGE: over the broker's or the driver's limit; it broke the channel or was not sent.
     """

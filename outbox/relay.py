@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from amends.db.engines import transaction
 from amends.outbox.late import LateConfirmHook
 from amends.outbox.observer import OutboxObserver, Unobserved
-from amends.outbox.ports import Broker, receipts_queue
+from amends.outbox.ports import Broker, Topology, events_exchange, receipts_queue
 from amends.outbox.receipts import Receipts
 from amends.outbox.storage import OutboxStats, OwnerRules
 from amends.outbox.store import OutboxStore
@@ -64,6 +64,8 @@ class Relay:
         self._store = store
         self._label = label
         told: OutboxObserver = observer or Unobserved()
+        # Domain events go there; where it is missing, each would be parked as its own fault (O4).
+        broker.declare(Topology(exchanges=frozenset({events_exchange(prefix)})))
         self._sweep = Sweep(
             database,
             broker,

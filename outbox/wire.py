@@ -18,6 +18,7 @@ COMMAND = "amends.command"
 REPLY = "amends.reply"
 START = "amends.start"
 RECEIPT = "amends.receipt"
+CLOUD_EVENT = "application/cloudevents+json"  # the content type of a domain event
 
 PATH_CHARS_MAX = 300
 NAME_CHARS_MAX = 120
@@ -26,6 +27,9 @@ LABELS_MAX = 20
 KEY_CHARS_MAX = 255
 
 NULL = msgspec.Raw(b"null")
+
+# The namespace of events' ids. Never to change: a copy would not be known for one.
+EVENT_IDS: Final = UUID("b3b6f0a5-64d4-5c8e-8d51-0c5a3f2c9e77")
 
 # The namespace of saga ids that come from a key. Never to change: a key's saga would become another.
 SAGA_IDS: Final = UUID("5f6d7f2e-0f4b-5f0a-9a43-6d1c3d0f7a11")
@@ -107,6 +111,27 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sent_at: int  # when it was put, ms since 1970; an unknown version is rejected an hour later (S2)
 
 
+class DomainEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a saga tells the world: a CloudEvent 1.0 in structured mode, its extensions at the end.
+
+    `datamissing` says why there is no `data`, where there should be.
+    """
+
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str  # the saga's id
+    time: str
+    datacontenttype: str | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    traceparent: str = ""
+    saganame: str = ""
+    sagapath: str = ""  # the step instance: `placed`, or `packed/3`; of the saga itself empty
+    sagaop: str = ""  # `do`, or `undo` when the saga turned back
+    datamissing: str = ""
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The coordinator has what this message said, durably (O1). `row` is the outbox row it came from."""
 
@@ -132,12 +157,17 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 Body = Command | Reply | Start | Receipt
 
 
+def event_id_of(saga: str, path: str, op: str) -> str:
+    """The id of every copy of an event: UUIDv5 of the saga's id, its path and its op, a line feed between them."""
+    return str(uuid5(EVENT_IDS, f"{saga}\n{path}\n{op}"))
+
+
 def saga_id_of(name: str, key: str) -> str:
     """The id of the saga that `key` starts: UUIDv5 of the saga's name, a line feed and the key."""
     return str(uuid5(SAGA_IDS, f"{name}\n{key}"))
 
 
-def encode(body: Body) -> bytes:
+def encode(body: Body | DomainEvent) -> bytes:
     """The JSON of a body."""
     return _encoder.encode(body)
 

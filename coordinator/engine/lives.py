@@ -11,7 +11,7 @@ from amends.coordinator.engine.journal import encode_event
 from amends.coordinator.engine.rows import Birth
 from amends.coordinator.observer import Observer
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import AttemptClosed, Ended, Send, StepStuck
+from amends.coordinator.saga.effects import AttemptClosed, Ended, Publish, Send, StepStuck
 from amends.coordinator.saga.events import Event, Unsendable
 from amends.coordinator.saga.machine import advance
 from amends.coordinator.saga.state import Saga, Status, Step
@@ -32,6 +32,7 @@ class Live:
     written: Saga | None = None
     log: list[tuple[int, int, str]] = field(default_factory=list)
     sends: list[tuple[Send, Message]] = field(default_factory=list)
+    events: list[Message] = field(default_factory=list)
 
     def changed_steps(self) -> list[tuple[Step | None, Step]]:
         """The steps that differ from what is stored: (before, now)."""
@@ -75,6 +76,10 @@ class Advancing:
             match effect:
                 case Send():
                     self._send(live, effect)
+                case Publish():
+                    live.events.append(
+                        posting.event(self.prefix, after, effect, bytes_max=self.body_bytes_max)
+                    )
                 case Ended():
                     self._ended(live.now, effect.status)
                 case StepStuck():

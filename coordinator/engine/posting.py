@@ -1,17 +1,21 @@
-"""The messages a coordinator sends: commands, receipts, dead letters, and to itself what has to wait."""
+"""The messages a coordinator sends: commands, events, receipts, dead letters, and to itself what has to wait."""
 
 from __future__ import annotations
 
+import logging
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from amends.coordinator.engine.intake import DeadLetterItem, ReceiptTo, StartItem
-from amends.coordinator.saga.effects import Send
+from amends.coordinator.saga.effects import Publish, Send
 from amends.coordinator.saga.state import Op, Saga
 from amends.outbox import wire
-from amends.outbox.message import Message, new_message_id
-from amends.outbox.ports import command_queue, coordinator_queue, dead_letter_queue
+from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
+from amends.outbox.ports import command_queue, coordinator_queue, dead_letter_queue, events_exchange
+
+log = logging.getLogger(__name__)
 
 DEAD_LETTER_BYTES_MAX: Final = 65_536
 
@@ -42,6 +46,47 @@ def command(prefix: str, saga: Saga, send: Send) -> Message:
         reply_to=coordinator_queue(prefix),
         headers={wire.HEADER_TRACEPARENT: saga.trace} if saga.trace else {},
         expiration_ms=max(send.timeout, 1_000),
+    )
+
+
+def event(prefix: str, saga: Saga, publish: Publish, *, bytes_max: int) -> Message:
+    """The message of one Publish, whose copies all have one id.
+
+    It always goes out: data too large for a message is left out, and the event says so.
+    """
+    # A saga that gets stuck again tells of something new, where a step's event is the same however often it comes.
+    place = publish.path or f"#{saga.seq}"
+    head = wire.DomainEvent(
+        specversion="1.0",
+        id=wire.event_id_of(saga.id, place, publish.op.value),
+        source=f"/{prefix}/sagas/{saga.name}",
+        type=publish.type,
+        subject=saga.id,
+        time=datetime.fromtimestamp(saga.clock / 1000, UTC).isoformat(timespec="milliseconds"),
+        traceparent=saga.trace,
+        saganame=saga.name,
+        sagapath=publish.path,
+        sagaop=publish.op.value,
+    )
+    data = msgspec.Raw(_raw(publish.data))
+    body = wire.encode(msgspec.structs.replace(head, datacontenttype=CONTENT_TYPE, data=data))
+    if len(body) > bytes_max:
+        log.warning(
+            "event_without_data", extra={"saga_id": saga.id, "path": publish.path, "bytes": len(body)}
+        )
+        missing = f"the event has {len(body):,} bytes, over the limit of {bytes_max:,}"
+        body = wire.encode(msgspec.structs.replace(head, datamissing=missing))
+    headers = {HEADER_CONTENT_TYPE: wire.CLOUD_EVENT}
+    if saga.trace:
+        headers[wire.HEADER_TRACEPARENT] = saga.trace
+    return Message(
+        exchange=events_exchange(prefix),
+        routing_key=publish.type,
+        type=publish.type,
+        body=body,
+        message_id=head.id,
+        correlation_id=saga.id,
+        headers=headers,
     )
 
 

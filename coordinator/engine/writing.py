@@ -54,7 +54,8 @@ def _post(
     connection: Connection, lives: list[Live], letters: list[Message], *, store: OutboxStore, owner: UUID
 ) -> tuple[list[OutboxRow], OutboxIds]:
     sends = [(live.now.id, send, message) for live in lives for send, message in live.sends]
-    messages = [message for _, _, message in sends] + letters
+    events = [message for live in lives for message in live.events]
+    messages = [message for _, _, message in sends] + events + letters
     if not messages:
         return [], {}
     row_ids = store.insert(connection, messages, owner=owner)

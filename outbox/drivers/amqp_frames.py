@@ -14,7 +14,7 @@ from struct import Struct, pack, unpack_from
 from typing import Final, NamedTuple
 
 from amends.outbox.drivers.amqp_tables import Value, read_table
-from amends.outbox.message import Message
+from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message
 
 METHOD, HEADER, BODY = 1, 2, 3
 FRAME_END: Final = 0xCE
@@ -26,7 +26,6 @@ DELIVER: Final = pack(">HH", BASIC, 60)
 ACK: Final = pack(">HH", BASIC, 80)
 NACK: Final = pack(">HH", BASIC, 120)
 
-CONTENT_TYPE: Final = b"\x10application/json"
 PERSISTENT: Final = b"\x02"
 EXPIRATION_MS_MAX: Final = 4_294_967_295  # RabbitMQ closes the channel over a longer one
 
@@ -56,12 +55,12 @@ class Properties(NamedTuple):
 
 
 def publish_frames(channel: int, message: Message, timestamp_s: int, frame_bytes_max: int) -> bytes:
-    """A persistent, mandatory `basic.publish` with its content.
+    """A persistent `basic.publish` with its content; `mandatory` if a queue must take it.
 
     Raises: Unsendable if a name has more than 255 bytes, or the headers do not fit into one frame.
     """
     flags = 0x8000 | 0x1000 | 0x0080 | 0x0040 | 0x0020
-    properties = [CONTENT_TYPE]
+    properties = [_JSON if not message.headers else _short("content_type", message.content_type)]
     if message.headers:
         flags |= 0x2000
         properties.append(_headers(message))
@@ -84,7 +83,7 @@ def publish_frames(channel: int, message: Message, timestamp_s: int, frame_bytes
     if len(listed) + 14 > frame_bytes_max - FRAME_OVERHEAD_BYTES:
         raise Unsendable(f"headers of {len(listed):,} bytes; they must fit into {frame_bytes_max:,}")
     parts = [
-        _publish_method(channel, message.exchange, message.routing_key),
+        _publish_method(channel, message.exchange, message.routing_key, message.mandatory),
         _CONTENT_HEADER.pack(HEADER, channel, 14 + len(listed), BASIC, 0, len(body), flags),
         listed,
         _END,
@@ -160,13 +159,13 @@ _TEXTS: Final = frozenset({0x8000, 0x4000, 0x0400, 0x0200, 0x0100, 0x0080, 0x002
 
 
 @lru_cache(maxsize=1024)
-def _publish_method(channel: int, exchange: str, routing_key: str) -> bytes:
+def _publish_method(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
     payload = b"".join(
         (
             pack(">HHH", BASIC, 40, 0),
             _short("exchange", exchange),
             _short("routing_key", routing_key),
-            b"\x01",  # mandatory
+            bytes((mandatory,)),
         )
     )
     return _FRAME.pack(METHOD, channel, len(payload)) + payload + _END
@@ -179,9 +178,14 @@ def _short(name: str, text: str) -> bytes:
     return bytes((len(encoded),)) + encoded
 
 
+_JSON: Final = _short("content_type", CONTENT_TYPE)
+
+
 def _headers(message: Message) -> bytes:
     parts: list[bytes] = []
     for name, value in message.headers.items():
+        if name == HEADER_CONTENT_TYPE:
+            continue
         encoded = value.encode("utf-8", "surrogatepass")
         parts += (_short("a header's name", name), _LONG_STRING.pack(b"S", len(encoded)), encoded)
     table = b"".join(parts)

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from amends.outbox.drivers.memory_queue import MemoryQueue, QueuedMessage, Waiter
+from amends.outbox.message import HEADER_CONTENT_TYPE
 from amends.outbox.ports import Delivery
-
-CONTENT_TYPE = "application/json"
 
 
 class MemoryConsumer:
@@ -116,8 +115,8 @@ def _delivery(tag: int, queue: MemoryQueue, one: QueuedMessage) -> Delivery:
         message_id=message.message_id,
         correlation_id=message.correlation_id or "",
         reply_to=message.reply_to or "",
-        content_type=CONTENT_TYPE,
-        headers=dict(message.headers),
+        content_type=message.content_type,
+        headers={name: value for name, value in message.headers.items() if name != HEADER_CONTENT_TYPE},
         redelivered=one.delivery_count > 0,
         delivery_count=one.delivery_count,
         size_bytes=len(message.body),

@@ -71,4 +71,6 @@ class MemoryPublisher:
     def _unrouted(self, token: int, message: Message) -> Settled:
         if message.exchange and message.exchange not in self._exchanges:
             return Settled(token, Fate.UNROUTABLE, f"no exchange {message.exchange!r}")
+        if not message.mandatory:
+            return Settled(token, Fate.CONFIRMED)  # Nothing can be bound to an exchange in here.
         return Settled(token, Fate.RETURNED, f"no queue is bound to {message.routing_key!r}")

@@ -13,7 +13,14 @@ from sqlalchemy import Engine
 from amends.db.engines import transaction
 from amends.db.tables import participant as tables
 from amends.outbox.observer import OutboxObserver
-from amends.outbox.ports import Broker, Topology, command_queue, coordinator_queue, dead_letter_queue
+from amends.outbox.ports import (
+    Broker,
+    Topology,
+    command_queue,
+    coordinator_queue,
+    dead_letter_queue,
+    events_exchange,
+)
 from amends.outbox.relay import Relay
 from amends.outbox.sender import Sender
 from amends.outbox.storage import OutboxStats
@@ -57,7 +64,10 @@ class Parts:
         do, undo = (command_queue(prefix, participant.name, undo=undo) for undo in (False, True))
         self._engine = own
         self._store = store = OutboxStore(tables.outbox, tables.owner)
-        topology = Topology(frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}))
+        topology = Topology(
+            frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}),
+            frozenset({events_exchange(prefix)}),
+        )
         self.gate = DatabaseGate(lambda: require_ready(own))
         self._sender = Sender(
             broker,

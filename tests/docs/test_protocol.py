@@ -17,7 +17,8 @@ from amends.outbox import limits, ports, wire
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
 TEXT: Final = PAGE.read_text("utf-8")
-EXAMPLES: Final = re.findall(r"^```json (\S+)\n(.*?)^```$", TEXT, re.M | re.S)
+ALL_EXAMPLES: Final = re.findall(r"^```json (\S+)\n(.*?)^```$", TEXT, re.M | re.S)
+EXAMPLES: Final = [one for one in ALL_EXAMPLES if one[0] != wire.CLOUD_EVENT]
 STRUCTS: Final = {
     wire.COMMAND: wire.Command,
     wire.REPLY: wire.Reply,
@@ -58,6 +59,16 @@ def test_the_examples_of_one_saga_have_the_id_that_its_name_and_key_give():
     assert str(wire.SAGA_IDS) in TEXT
 
 
+def test_the_event_of_the_page_is_one_with_the_id_that_its_place_gives():
+    (example,) = [example for type_, example in ALL_EXAMPLES if type_ == wire.CLOUD_EVENT]
+
+    event = msgspec.json.decode(example, type=wire.DomainEvent)
+
+    assert json.loads(example).keys() <= {field.encode_name for field in msgspec.structs.fields(event)}
+    assert event.id == wire.event_id_of(event.subject, event.sagapath, event.sagaop)
+    assert str(wire.EVENT_IDS) in TEXT
+
+
 @pytest.mark.parametrize(
     ("heading", "struct"),
     [
@@ -65,6 +76,7 @@ def test_the_examples_of_one_saga_have_the_id_that_its_name_and_key_give():
         ("Replies", wire.Reply),
         ("Starts and receipts", wire.Start),
         ("Starts and receipts", wire.Receipt),
+        ("Domain events", wire.DomainEvent),
     ],
 )
 def test_the_table_of_a_message_lists_every_field_of_it(heading, struct):

@@ -67,7 +67,7 @@ def test_py_amqp_reads_what_we_publish(
     method, header, *bodies = _split(frames.publish_frames(3, sent, 1_700_000_000, 4_096))
 
     arguments, _ = amqp.serialization.loads("Bssbb", method[2], 4)
-    assert arguments == [0, exchange, routing_key, True, False]
+    assert arguments == [0, exchange, routing_key, not exchange, False]
     read = amqp.Message()
     read.inbound_header(header[2])
     expected = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amends.outbox.broker import open_broker
+from amends.outbox.message import HEADER_CONTENT_TYPE
 from amends.outbox.ports import Fate, Topology
 from tests.outbox.driven import Driver
 from tests.outbox.driving import (
@@ -43,7 +44,7 @@ def test_a_message_arrives_as_it_was_sent(driver: Driver) -> None:
         b'{"sum": "12\xe2\x82\xac"}',
         correlation_id="saga-1",
         reply_to="reply.queue",
-        headers={"traceparent": "00-ab-cd-01", "größe": "XL"},
+        headers={"traceparent": "00-ab-cd-01", "größe": "XL", HEADER_CONTENT_TYPE: "application/x+json"},
     )
 
     driver.publisher().publish(outgoing([sent]))
@@ -54,7 +55,7 @@ def test_a_message_arrives_as_it_was_sent(driver: Driver) -> None:
     assert delivery.size_bytes == len(sent.body)
     assert (delivery.type, delivery.message_id) == ("test.message", sent.message_id)
     assert (delivery.correlation_id, delivery.reply_to) == ("saga-1", "reply.queue")
-    assert (delivery.content_type, delivery.content_encoding) == ("application/json", "")
+    assert (delivery.content_type, delivery.content_encoding) == ("application/x+json", "")
     assert delivery.headers == {"traceparent": "00-ab-cd-01", "größe": "XL"}
     assert (delivery.redelivered, delivery.delivery_count) == (False, 0)
 
@@ -67,6 +68,7 @@ def test_what_a_message_leaves_out_is_empty(driver: Driver) -> None:
 
     assert delivery.body == b""
     assert (delivery.correlation_id, delivery.reply_to, delivery.headers) == ("", "", {})
+    assert delivery.content_type == "application/json"
 
 
 def test_a_body_of_many_frames_arrives_whole(driver: Driver) -> None:
@@ -163,14 +165,15 @@ def test_a_missing_exchange_is_the_fault_of_its_message_alone(driver: Driver) ->
     assert "missing" in next(answer.reason for answer in answers if answer.token == 7)
 
 
-def test_an_event_that_nobody_is_bound_to_is_returned(driver: Driver) -> None:
+def test_an_event_that_nobody_is_bound_to_is_confirmed(driver: Driver) -> None:
+    """O4: it is dealt with, for it has no subscriber. Guard: `Message.mandatory`; without it, it is RETURNED."""
     exchange = f"{driver.prefix}.events"
     driver.broker.declare(Topology(exchanges=frozenset({exchange})))
     publisher = driver.publisher()
 
     publisher.publish(outgoing([message("order.placed", exchange=exchange)]))
 
-    assert fates(settlements(publisher, 1)) == {1: Fate.RETURNED}
+    assert fates(settlements(publisher, 1)) == {1: Fate.CONFIRMED}
 
 
 def test_a_queue_declared_later_is_there_for_the_next_message(driver: Driver) -> None:
