@@ -4,6 +4,9 @@ CoordinatorError
 +-- VersionConflict      a version is registered with other content; register the next version
 +-- UnknownDefinition    no such saga, or no such version of it, is registered
 +-- UnknownSaga          no saga has this id
++-- InvalidSchedule      a schedule that cannot be: names the field
++-- ScheduleStands       a schedule of this name stands with other content; remove it first
++-- UnknownSchedule      no schedule has this name
 +-- NotAccepting         this coordinator takes no new work now (stopping or full); try another replica
 +-- CannotListen         the HTTP door's address cannot be had; choose another
 +-- NotLoadable          `module:saga` names no saga; says what is there
@@ -56,6 +59,31 @@ class UnknownSaga(CoordinatorError):
             f"look for it with `amends sagas list`"
         )
         self.saga_id = saga_id
+
+
+class InvalidSchedule(CoordinatorError):
+    """A schedule that cannot be; `field` is the part at fault."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
+class ScheduleStands(CoordinatorError):
+    """A schedule's name is taken."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"a schedule {name!r} stands with other content, and goes on as it was; "
+            f"remove it first (`amends schedule remove {name}`), or choose another name"
+        )
+
+
+class UnknownSchedule(CoordinatorError):
+    """No schedule has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no schedule {name!r} is known; `amends schedule list` shows all")
 
 
 class NotAccepting(CoordinatorError):

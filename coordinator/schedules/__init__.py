@@ -1,0 +1,1 @@
+"""Schedules: sagas that start by the clock (S4). `docs/schedules.md` tells what users are promised."""
