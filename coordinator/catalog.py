@@ -32,6 +32,12 @@ IS_ACTIVE = "SELECT active FROM amends.definition WHERE name = %(name)s AND vers
 
 BY_VERSION = "SELECT body::text FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
 ACTIVE_VERSION = "SELECT version, body::text FROM amends.definition WHERE name = %(name)s AND active"
+STANDS = """
+    SELECT EXISTS (
+        SELECT FROM amends.definition
+        WHERE name = %(name)s AND (version = %(version)s OR (%(version)s::int IS NULL AND active))
+    )
+"""
 VERSIONS = "SELECT name, version FROM amends.definition"
 
 
@@ -122,6 +128,10 @@ class Catalog:
         if row is None:
             return None
         return self._known.get((name, row[0])) or self._read(name, row[0], row[1])
+
+    def stands(self, connection: Connection, name: str, version: int | None) -> bool:
+        """Whether a version, or an active one, is registered, even in a language that this release cannot read."""
+        return bool(connection.exec_driver_sql(STANDS, {"name": name, "version": version}).scalar_one())
 
     def participants(self) -> frozenset[str]:
         """Every participant that a registered definition names. Raises: StoreUnavailable."""

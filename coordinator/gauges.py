@@ -28,6 +28,30 @@ PARKED_STEPS = "SELECT queue, count(*) FROM amends.step WHERE phase = 'parked' G
 BREAKERS = "SELECT queue, state = 'open' FROM amends.breaker"
 
 
+# Schedules, and how long the longest overdue has been due; they are few (SCHEDULES_MAX). What fails or is held tells
+# so itself: overdue is what nobody gets to.
+SCHEDULES = """
+    SELECT count(*) FILTER (WHERE paused_at IS NULL), count(*) FILTER (WHERE paused_at IS NOT NULL),
+        count(*) FILTER (WHERE last_error IS NOT NULL),
+        greatest(0, extract(epoch FROM now() - min(next_due)
+            FILTER (WHERE paused_at IS NULL AND last_error IS NULL)))::float
+    FROM amends.schedule
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleReadings:
+    """How many schedules there are; among them `failing` could not start their last run.
+
+    `overdue_s` is how long the longest overdue one has been due.
+    """
+
+    active: int
+    paused: int
+    failing: int
+    overdue_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GaugeReadings:
     """One reading of the database. `live_sagas` counts by (name, status); starts of `suspended` sagas wait."""
@@ -35,6 +59,7 @@ class GaugeReadings:
     live_sagas: Mapping[tuple[str, str], int]
     parked_steps: Mapping[str, int]
     breakers: Mapping[str, bool]
+    schedules: ScheduleReadings
     outbox: OutboxStats
     suspended: Collection[str] = ()
 
@@ -48,11 +73,13 @@ def read_gauges(database: Engine) -> GaugeReadings:
         suspended = tuple(connection.exec_driver_sql(SUSPENDED).scalars())
         parked = {row[0]: row[1] for row in connection.exec_driver_sql(PARKED_STEPS).all()}
         breakers = {queue: bool(is_open) for queue, is_open in connection.exec_driver_sql(BREAKERS).all()}
+        schedules = ScheduleReadings(*connection.exec_driver_sql(SCHEDULES).one())
         stats = store.stats(connection)
     return GaugeReadings(
         live_sagas=live,
         parked_steps=parked,
         breakers=breakers,
+        schedules=schedules,
         outbox=stats,
         suspended=suspended,
     )

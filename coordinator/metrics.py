@@ -16,6 +16,9 @@ amends_step_attempt_duration_seconds{participant,op}   amends_outbox_parked_rows
 amends_batch_size                                      amends_outbox_awaiting_receipt
 amends_batch_duration_seconds                          amends_database_up
 amends_breaker_changes_total{queue,to}                 amends_broker_up
+amends_schedule_fired_total{schedule}                  amends_schedules{state}
+amends_schedule_missed_total{schedule}                 amends_schedules_failing
+amends_schedule_failed_total{schedule}                 amends_schedules_overdue_seconds
 
 The counters of the coordinator's outbox are `amends.outbox.metrics`'.
 """
@@ -32,7 +35,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from amends.coordinator.gauges import GaugeReadings
+from amends.coordinator.gauges import GaugeReadings, ScheduleReadings
 from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.storage import OutboxStats
 
@@ -74,6 +77,7 @@ class PrometheusObserver:
         self._saga = BoundedNames(names_max)
         self._participant = BoundedNames(names_max)
         self._queue = BoundedNames(names_max)
+        self._schedule = BoundedNames(names_max)
         self._started = Counter("amends_sagas_started", "Sagas started.", ["saga"], registry=registry)
         self._finished = Counter(
             "amends_sagas_finished",
@@ -125,6 +129,15 @@ class PrometheusObserver:
         self._breaker_changes = Counter(
             "amends_breaker_changes", "Breakers that opened or closed.", ["queue", "to"], registry=registry
         )
+        self._schedule_fired = Counter(
+            "amends_schedule_fired", "Sagas that schedules started.", ["schedule"], registry=registry
+        )
+        self._schedule_missed = Counter(
+            "amends_schedule_missed", "Runs that passed without a saga.", ["schedule"], registry=registry
+        )
+        self._schedule_failed = Counter(
+            "amends_schedule_failed", "Runs that could not be started.", ["schedule"], registry=registry
+        )
 
     def batch_done(self, size: int, seconds: float) -> None:
         """One transaction of `size` events was committed."""
@@ -162,6 +175,18 @@ class PrometheusObserver:
     def breaker(self, queue: str, open: bool) -> None:  # noqa: A002 - As the protocol has it.
         """The breaker of a command queue opened or closed."""
         self._breaker_changes.labels(self._queue(queue), "open" if open else "closed").inc()
+
+    def schedule_fired(self, name: str) -> None:
+        """A schedule started a saga."""
+        self._schedule_fired.labels(self._schedule(name)).inc()
+
+    def schedule_missed(self, name: str, runs: int) -> None:
+        """Runs passed without a saga."""
+        self._schedule_missed.labels(self._schedule(name)).inc(runs)
+
+    def schedule_failed(self, name: str, runs: int) -> None:
+        """Runs could not be started."""
+        self._schedule_failed.labels(self._schedule(name)).inc(runs)
 
 
 class DatabaseGauges(Collector):
@@ -209,6 +234,7 @@ class DatabaseGauges(Collector):
             ("queue",),
             self._bounded({(queue,): float(is_open) for queue, is_open in readings.breakers.items()}),
         )
+        yield from _schedules(readings.schedules)
         yield from _outbox(readings.outbox)
 
     def _sagas(self, readings: GaugeReadings) -> Iterator[Metric]:
@@ -246,6 +272,21 @@ def _outbox(stats: OutboxStats) -> Iterator[Metric]:
     }
     for name, (text, value) in gauges.items():
         yield GaugeMetricFamily(f"amends_outbox_{name}", text, value=value)
+
+
+def _schedules(readings: ScheduleReadings) -> Iterator[Metric]:
+    counts: dict[tuple[str, ...], float] = {("active",): readings.active, ("paused",): readings.paused}
+    yield _family("amends_schedules", "Schedules.", ("state",), counts)
+    yield GaugeMetricFamily(
+        "amends_schedules_failing",
+        "Schedules whose last run could not be started.",
+        value=readings.failing,
+    )
+    yield GaugeMetricFamily(
+        "amends_schedules_overdue_seconds",
+        "How long the schedule that is longest overdue has been due; 0 if none is.",
+        value=readings.overdue_s,
+    )
 
 
 def _family(

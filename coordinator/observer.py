@@ -37,6 +37,15 @@ class Observer(Protocol):
     def breaker(self, queue: str, open: bool) -> None:  # noqa: A002 - The field's word; no file is opened here.
         """The breaker of a command queue opened or closed (M6)."""
 
+    def schedule_fired(self, name: str) -> None:
+        """The schedule `name` started a saga (S4)."""
+
+    def schedule_missed(self, name: str, runs: int) -> None:
+        """Instants of the schedule `name` passed without a run of their own, by its policy."""
+
+    def schedule_failed(self, name: str, runs: int) -> None:
+        """Runs of the schedule `name` could not be started."""
+
 
 class NullObserver:
     """Counts nothing."""
@@ -63,6 +72,15 @@ class NullObserver:
         """Nothing."""
 
     def breaker(self, queue: str, open: bool) -> None:  # noqa: A002 - See `Observer`.
+        """Nothing."""
+
+    def schedule_fired(self, name: str) -> None:
+        """Nothing."""
+
+    def schedule_missed(self, name: str, runs: int) -> None:
+        """Nothing."""
+
+    def schedule_failed(self, name: str, runs: int) -> None:
         """Nothing."""
 
 

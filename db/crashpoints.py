@@ -25,6 +25,9 @@ CRASH_POINTS: Final[tuple[str, ...]] = (
     "coordinator.delete.before",
     "coordinator.delete.after",
     "coordinator.timer.claimed",
+    # The same commit, where a schedule is fired in it (S4).
+    "coordinator.schedule.before",
+    "coordinator.schedule.after",
     # A participant's worker: one command, in this order.
     "participant.received",
     "participant.barrier.after",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import click
 
 from amends.coordinator.cli.command import coordinator, json_option, reason_option
+from amends.coordinator.cli.giving import given, json_input, labels_given
 from amends.coordinator.cli.printing import console, print_json, say
 from amends.coordinator.cli.tables import saga_table, show_saga
 from amends.coordinator.saga.state import Status
@@ -32,8 +29,8 @@ def start(
     name: str, input_: str, key: str | None, labels: tuple[str, ...], version: int | None, as_json: bool
 ) -> None:
     """Start the saga NAME; prints its id."""
-    body = {"name": name, "input": _input(input_), "labels": _labels(labels)}
-    body |= _given(key=key, version=version)
+    body = {"name": name, "input": json_input(input_), "labels": labels_given(labels)}
+    body |= given(key=key, version=version)
     with coordinator() as api:
         started = api.post("/sagas", body)
     if as_json:
@@ -64,7 +61,7 @@ def list_(
     as_json: bool,
 ) -> None:
     """List sagas, newest first. With --json: one object a line."""
-    _labels(labels)
+    labels_given(labels)
     params = {"status": status, "name": name, "key": key, "label": labels, "older": older, "newer": newer}
     with coordinator() as api:
         found = api.sagas(params, limit)
@@ -102,7 +99,7 @@ def show(saga_id: UUID, payloads: bool, as_json: bool) -> None:
 @json_option
 def retry(saga_id: UUID, reason: str, path: str | None, deadline: str | None, as_json: bool) -> None:
     """Make everything outstanding due again; stuck steps in a new round."""
-    _act(saga_id, "retry", {"reason": reason, **_given(path=path, deadline=deadline)}, as_json)
+    _act(saga_id, "retry", {"reason": reason, **given(path=path, deadline=deadline)}, as_json)
 
 
 @sagas.command()
@@ -124,11 +121,6 @@ def compensate(saga_id: UUID, reason: str, as_json: bool) -> None:
     _act(saga_id, "compensate", {"reason": reason}, as_json)
 
 
-def _given(**fields: object) -> dict[str, object]:
-    """The fields that were given."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
 def _act(saga_id: UUID, act: str, body: dict[str, object], as_json: bool) -> None:
     with coordinator() as api:
         done = api.post(f"/sagas/{saga_id}/{act}", body)
@@ -136,35 +128,3 @@ def _act(saga_id: UUID, act: str, body: dict[str, object], as_json: bool) -> Non
         print_json(done)
     else:
         say(f"{act}: done; saga {done['id']} is {done['status']}")
-
-
-def _input(text: str) -> Any:
-    """The JSON in a file, on standard input (`-`), or in the text itself."""
-    source = "--input"
-    if text == "-":
-        text, source = sys.stdin.read(), "standard input"
-    elif not text.lstrip().startswith(("{", "[", '"')) and _is_file(text):
-        source = text
-        text = Path(text).read_text("utf-8")
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        mend = "give a file, `-` for standard input, or JSON" if source == "--input" else "it must be JSON"
-        raise click.BadParameter(f"{source} is no JSON ({error}); {mend}", param_hint="--input") from None
-
-
-def _is_file(text: str) -> bool:
-    try:
-        return Path(text).is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
-    labels = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise click.BadParameter(f"{pair!r} is not K=V", param_hint="--label")
-        labels[name] = value
-    return labels

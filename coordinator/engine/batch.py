@@ -18,6 +18,7 @@ from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import posting, sql
 from amends.coordinator.engine.births import Births
 from amends.coordinator.engine.contract import ActAnswer, ActVerdict
+from amends.coordinator.engine.firing import Firings
 from amends.coordinator.engine.intake import (
     ActItem,
     AdmitItem,
@@ -25,6 +26,7 @@ from amends.coordinator.engine.intake import (
     BrokenItem,
     DeadLetterItem,
     ReplyItem,
+    ScheduleItem,
     StartItem,
     TimerItem,
 )
@@ -77,16 +79,22 @@ class Batch:
         self._letters: list[Message] = []
         self.outcome = Outcome()
         self._births = Births(connection, starts, advancing, self._lives, self.outcome)
+        self._firings = Firings(connection, catalog, self._births, advancing)
 
     def decide(self, items: list[AnyItem]) -> Outcome:
         """Process the items in order and write what they changed."""
         starts = [item for item in items if isinstance(item, StartItem)]
+        schedules = [item for item in items if isinstance(item, ScheduleItem)]
+        if schedules:
+            starts += self._firings.lock(schedules)
         standing = self._births.insert(starts) if starts else set()
-        touched = {item.saga_id for item in items if not isinstance(item, StartItem | DeadLetterItem)}
+        sagaless = StartItem | DeadLetterItem | ScheduleItem
+        touched = {item.saga_id for item in items if not isinstance(item, sagaless)}
         self._load((touched | standing) - self._lives.keys())
         self._claim([item for item in items if isinstance(item, TimerItem)])
         for item in items:
             self._one(item)
+        self._firings.write()
         self._write()
         return self.outcome
 
@@ -113,6 +121,8 @@ class Batch:
                     self._admit(live, item)
             case ActItem():
                 self._act(item)
+            case ScheduleItem():
+                self._firings.settle(item, self._newer)
             case BrokenItem():
                 live = self._live(item)
                 if live is not None:

@@ -59,8 +59,8 @@ class Births:
         if isinstance(examined, Embryo):
             return examined
         self._refusals[id(item)] = examined
-        # A door is told at once; only a message's rejection is kept for whoever asks later.
-        if examined.verdict is Verdict.REJECTED and item.answer is None:
+        # A door and a schedule are told at once; only a message's rejection is kept for whoever asks later.
+        if examined.verdict is Verdict.REJECTED and item.is_message:
             return rejected(item, examined, self._advancing.now_ms)
         return None
 
@@ -103,7 +103,7 @@ class Births:
             self._advancing.moved = [one for one in self._advancing.moved if one[1] is not step]
         self._born_of.pop(live.now.id, None)
 
-    def settle(self, item: StartItem) -> None:
+    def settle(self, item: StartItem) -> StartAnswer:
         """Tell a start what became of it."""
         live = self._lives.get(item.saga_id)
         if (
@@ -120,9 +120,10 @@ class Births:
             self._outcome.receipts.append(
                 posting.receipt(item.receipt, item.message_id, answer.verdict.value)
             )
-        elif item.receipt is None and item.answer is None and answer.verdict.waits:
+        elif item.receipt is None and item.is_message and answer.verdict.waits:
             again = posting.start_again(self._advancing.prefix, item, self._starts.again_s)
             self._outcome.again.append(again)
+        return answer
 
     def _replace(self, item: StartItem, standing: Live) -> Live | None:
         """A rejected start owns no key: another message may take its place (S2). None: that one is not to begin."""

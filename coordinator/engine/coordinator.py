@@ -1,9 +1,10 @@
 """A running coordinator: every thread of it, wired in one place.
 
-consuming --\\                       /--> sender (publishes what was committed)
-ticking   ----> intake --> decider --
-keeping   --/                       \\--> acknowledgements
-doors     -/                                      relay (sweeps what nobody published)
+consuming  --\\                       /--> sender (publishes what was committed)
+ticking    ----> intake --> decider --
+scheduling --/                       \\--> acknowledgements
+keeping    -/
+doors      /                                       relay (sweeps what nobody published)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from amends.coordinator.engine.deciding import Acknowledging, Decider
 from amends.coordinator.engine.gate import Gate
 from amends.coordinator.engine.intake import ActItem, Intake, StartItem
 from amends.coordinator.engine.keeping import Keeping
+from amends.coordinator.engine.scheduling import Scheduling
 from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.ticking import Ticking
 from amends.coordinator.observer import NULL_OBSERVER, Observer
@@ -90,6 +92,7 @@ class Coordinator:
         )
         self._consuming = Consuming(broker, self._intake, prefix=prefix, settings=settings)
         self._ticking = Ticking(database, self._intake, settings=settings)
+        self._scheduling = Scheduling(database, self._intake, settings=settings)
         self._keeping = Keeping(
             database, self._intake, self._gate, observer=observer, settings=settings, refreshed=self._declare
         )
@@ -132,6 +135,7 @@ class Coordinator:
         loops: list[tuple[str, Callable[[], None]]] = [
             ("decider", self._decider.run),
             ("ticking", self._ticking.run),
+            ("scheduling", self._scheduling.run),
             ("keeping", self._keeping.run),
             ("consuming", self._consuming.run),
         ]
@@ -145,6 +149,7 @@ class Coordinator:
         self._stopped = True
         self._consuming.stop()
         self._ticking.stop()
+        self._scheduling.stop()
         self._keeping.stop()
         self._decider.stop()
         for thread in self._threads:

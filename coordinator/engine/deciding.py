@@ -17,7 +17,14 @@ from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import sql
 from amends.coordinator.engine.batch import Batch, Outcome
 from amends.coordinator.engine.gate import Gate
-from amends.coordinator.engine.intake import ActItem, AnyItem, Intake, StartItem, from_a_door
+from amends.coordinator.engine.intake import (
+    ActItem,
+    AnyItem,
+    Intake,
+    ScheduleItem,
+    StartItem,
+    from_a_door,
+)
 from amends.coordinator.engine.lives import Advancing
 from amends.coordinator.engine.quarantine import quarantine
 from amends.coordinator.engine.settings import EngineSettings
@@ -133,6 +140,7 @@ class Decider:
 
     def _process(self, items: list[AnyItem]) -> None:
         began = time.monotonic()
+        fires = any(isinstance(item, ScheduleItem) for item in items)
         confirmed = self._sender.take_confirmed()
         try:
             # One transaction: headers, steps, log, outbox and timers of every saga in the batch, with the outbox
@@ -141,11 +149,15 @@ class Decider:
                 if confirmed:
                     self._store.delete(connection, confirmed)
                 outcome, advancing = self._decide(connection, items)
+                if fires:
+                    crash_point("coordinator.schedule.before")
                 crash_point("coordinator.commit.before")
         except BaseException:
             self._sender.give_back(confirmed)
             self._take_back()
             raise
+        if fires:
+            crash_point("coordinator.schedule.after")
         crash_point("coordinator.commit.after")
         self._gate.batch_over()
         self._sender.deleted(confirmed)

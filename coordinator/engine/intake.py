@@ -11,6 +11,7 @@ from uuid import UUID
 
 from amends.coordinator.engine.contract import ActAnswer, StartAnswer
 from amends.coordinator.saga.events import Act, Replied
+from amends.coordinator.schedules.missed import Plan
 from amends.outbox.wire import Start
 
 
@@ -44,13 +45,21 @@ class ReceiptTo:
 
 @dataclass(slots=True, kw_only=True)
 class StartItem(Item):
-    """A start, from a message or from a door. A door waits for `answer`; a message's sender for its receipt."""
+    """A start, from a message, a door or a schedule.
+
+    A door waits for `answer`; a message's sender for its receipt.
+    """
 
     start: Start
     actor: str = ""
     trace: str = ""
     receipt: ReceiptTo | None = None
     answer: Future[StartAnswer] | None = None
+
+    @property
+    def is_message(self) -> bool:
+        """Whether it came as a message: its sender hears of a rejection later, so the rejection is kept (S2)."""
+        return self.tag is not None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +102,22 @@ class DeadLetterItem(Item):
     receipt: ReceiptTo | None = None
 
 
-AnyItem: TypeAlias = ReplyItem | StartItem | ActItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem
+@dataclass(slots=True, kw_only=True)
+class ScheduleItem(Item):
+    """A schedule that is due at instant `due_ms`, and what is to be done about it (S4); it names no saga.
+
+    `broken`: it was tried and failed for this reason (E2); its instants are given up.
+    """
+
+    schedule: int
+    due_ms: int
+    plan: Plan
+    broken: str = ""
+
+
+AnyItem: TypeAlias = (
+    ReplyItem | StartItem | ActItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem | ScheduleItem
+)
 
 
 def from_a_door(item: AnyItem) -> bool:

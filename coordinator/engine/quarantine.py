@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from sqlalchemy import Connection, Engine
@@ -16,6 +17,7 @@ from amends.coordinator.engine.intake import (
     AnyItem,
     BrokenItem,
     DeadLetterItem,
+    ScheduleItem,
     StartItem,
     TimerItem,
 )
@@ -38,19 +40,21 @@ Decide: TypeAlias = Callable[[Connection, list[AnyItem]], tuple[Outcome, Advanci
 
 
 def quarantine(database: Engine, item: AnyItem, error: str, decide: Decide) -> tuple[Outcome, Advancing]:
-    """Store the item with its error and make its saga stuck, in one transaction.
+    """Store the item with its error and make its saga stuck, in one transaction. A schedule tells it, and goes on.
 
     Raises: StoreUnavailable.
     """
     broken: list[AnyItem] = []
-    if not isinstance(item, StartItem | ActItem | DeadLetterItem | BrokenItem):
+    if isinstance(item, ScheduleItem):
+        broken = [replace(item, broken=f"internal error: {error}")]
+    elif not isinstance(item, StartItem | ActItem | DeadLetterItem | BrokenItem):
         broken = [BrokenItem(saga_id=item.saga_id, reason=f"internal error: {error}")]
     try:
         with transaction(database) as connection:
             _keep(connection, item, error)
             outcome, advancing = decide(connection, broken)
     except Exception as again:
-        if not broken:
+        if not broken or isinstance(item, ScheduleItem):
             raise
         log.exception("saga_stuck_by_force", extra={"saga_id": item.saga_id, "error": type(again).__name__})
         with transaction(database) as connection:

@@ -14,7 +14,7 @@ class EngineSettings:
     `unknown_version_s` is how long a start of an unknown version is left to come again (S2); a start that waits, and
     that nobody else would send again, comes again after `again_s`. `retention_s` is how long an ended saga is kept
     (E5). A message that the broker did not confirm within `confirm_s` is handed to the sweep, and its destination is
-    suspect (O4).
+    suspect (O4). A schedule's run that is overdue by more than `schedule_late_s` is late (S4).
     """
 
     batch_events_max: int = 300
@@ -27,6 +27,8 @@ class EngineSettings:
     timers_max: int = 500
     timer_poll_s: float = 0.1
     timer_lease_s: float = 30.0
+    schedule_poll_s: float = 0.5
+    schedule_late_s: float = 60.0
     refresh_s: float = 1.0
     unknown_version_s: float = 3_600.0
     again_s: float = 30.0

@@ -99,7 +99,7 @@ class Starts:
         reason = f"{what} is not registered; register it with `amends apply module:saga`"
         # While its name was suspended it could not be seen whether the version is known.
         waited_ms = now_ms - max(start.sent_at, standing.resumed_ms)
-        late = item.answer is None and waited_ms > self._unknown_version_ms
+        late = item.is_message and waited_ms > self._unknown_version_ms
         return Refusal(Verdict.REJECTED if late else Verdict.UNKNOWN_DEFINITION, reason)
 
 

@@ -15,7 +15,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from amends.coordinator.errors import NotAccepting, UnknownDefinition, UnknownSaga, VersionConflict
+from amends.coordinator.errors import (
+    InvalidSchedule,
+    NotAccepting,
+    ScheduleStands,
+    UnknownDefinition,
+    UnknownSaga,
+    UnknownSchedule,
+    VersionConflict,
+)
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.db.errors import CommitUnknown, StoreUnavailable
 
@@ -67,6 +75,9 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(UnknownSaga, _unknown_saga)
     app.add_exception_handler(UnknownDefinition, _unknown_definition)
     app.add_exception_handler(VersionConflict, _version_conflict)
+    app.add_exception_handler(UnknownSchedule, _unknown_schedule)
+    app.add_exception_handler(ScheduleStands, _schedule_stands)
+    app.add_exception_handler(InvalidSchedule, _invalid_schedule)
     app.add_exception_handler(InvalidDefinition, _invalid_definition)
     app.add_exception_handler(Exception, _broken)
 
@@ -131,6 +142,19 @@ def _unknown_definition(_: Request, error: Exception) -> JSONResponse:
 
 def _version_conflict(_: Request, error: Exception) -> JSONResponse:
     return say_no(409, "version_conflict", str(error), "version")
+
+
+def _unknown_schedule(_: Request, error: Exception) -> JSONResponse:
+    return say_no(404, "unknown_schedule", str(error), "name")
+
+
+def _schedule_stands(_: Request, error: Exception) -> JSONResponse:
+    return say_no(409, "schedule_stands", str(error), "name")
+
+
+def _invalid_schedule(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, InvalidSchedule)
+    return say_no(422, "invalid_schedule", str(error), error.field)
 
 
 def _invalid_definition(_: Request, error: Exception) -> JSONResponse:

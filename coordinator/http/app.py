@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 
 from amends.coordinator import queries
 from amends.coordinator.engine.contract import Engine
-from amends.coordinator.http import definitions, drawing, explaining, health, outbox, sagas
+from amends.coordinator.http import definitions, drawing, explaining, health, outbox, sagas, schedules
 from amends.coordinator.http.access import Access
 from amends.coordinator.http.answers import Problem, answer_errors
 from amends.coordinator.http.door import DoorState
@@ -24,7 +24,7 @@ from amends.coordinator.http.tokens import Tokens
 from amends.coordinator.http.waiting import Waiting
 
 DESCRIPTION = """
-Start sagas, look at them, and act on them where they need an operator.
+Start sagas, at once or by the clock, look at them, and act on them where they need an operator.
 
 Every error has one shape: `{"error": code, "message": what and the mend, "field": the part at fault or null}`.
 Tokens have ordered roles: read, start, apply, operate.
@@ -73,6 +73,6 @@ def build_app(
         engine=coordinator, reading=reading, waiting=waiting, looking=looking, scrape=scrape
     )
     answer_errors(app)
-    for routes in (sagas, explaining, drawing, definitions, outbox, health):
+    for routes in (sagas, explaining, drawing, definitions, schedules, outbox, health):
         app.include_router(routes.router)
     return app

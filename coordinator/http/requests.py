@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from amends.coordinator.saga.durations import DAY, milliseconds
+from amends.coordinator.schedules.cron import CRON_CHARS_MAX, ZONE_CHARS_MAX
+from amends.coordinator.schedules.records import LABELS_TAKEN
 from amends.outbox.wire import KEY_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX, PATH_CHARS_MAX
 
 REASON_CHARS_MAX: Final = 1_000
@@ -15,6 +17,7 @@ LABEL_CHARS_MAX: Final = 255
 IDS_MAX: Final = 1_000
 VERSION_MAX: Final = 2**31 - 1
 ROW_ID_MAX: Final = 2**63 - 1
+SCHEDULE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 DURATION_MAX_MS: Final = 366 * DAY
 
@@ -104,6 +107,38 @@ class ActivateBody(SwitchBody):
     """Let new sagas of the name take this version."""
 
     version: int = Field(ge=1, le=VERSION_MAX)
+
+
+class ScheduleBody(Body):
+    """Start a saga by the clock."""
+
+    name: str = Field(max_length=NAME_CHARS_MAX, pattern=SCHEDULE_NAME, examples=["nightly-report"])
+    cron: str = Field(
+        max_length=CRON_CHARS_MAX,
+        description="minute hour day-of-month month day-of-week, as cron reads them.",
+        examples=["*/5 * * * *", "0 3 * * MON-FRI"],
+    )
+    timezone: str = Field(
+        "UTC",
+        max_length=ZONE_CHARS_MAX,
+        description="A name of the IANA database.",
+        examples=["Europe/Berlin"],
+    )
+    saga: Name = Field(description="A registered saga.", examples=["place-order"])
+    input: Any = Field(description="What the saga's input schema asks for; the same for each run.")
+    version: int | None = Field(
+        None, ge=1, le=VERSION_MAX, description="Default: the version that is active at each run."
+    )
+    labels: dict[Label, LabelValue] = Field(
+        {},
+        max_length=LABELS_MAX - len(LABELS_TAKEN),
+        description="Of each saga it starts, with `schedule` and `due`.",
+    )
+    missed: Literal["skip", "once", "all"] = Field(
+        "once",
+        description="What becomes of runs that passed: none of them, one for all, or each (up to 100).",
+    )
+    reason: OptionalReason = Field("", description="Kept in the audit.")
 
 
 class ActBody(Body):

@@ -3,9 +3,9 @@
 Roles are ordered: each may do all that the ones before it may.
 
     read      look at sagas, timelines, definitions, the outbox
-    start     ... and start sagas                      (a service)
-    apply     ... and register definitions             (a deployment)
-    operate   ... and retry, skip, compensate          (an operator)
+    start     ... and start sagas                            (a service)
+    apply     ... and register definitions, add schedules    (a deployment)
+    operate   ... and retry, skip, compensate, pause         (an operator)
 """
 
 from __future__ import annotations

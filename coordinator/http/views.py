@@ -262,6 +262,45 @@ class RetriedView(BaseModel):
     retried: int
 
 
+class ScheduleLine(BaseModel):
+    """One schedule. `next_due_at` is null while it is paused; `error` is why its last run failed, until one succeeds.
+
+    Runs are instants at which it was due: fired, missed (they passed without a saga, by its policy), failed.
+    """
+
+    name: str
+    cron: str
+    timezone: str
+    saga: str
+    version: int | None
+    labels: dict[str, str]
+    missed: str
+    created_at: datetime
+    created_by: str
+    paused_at: datetime | None
+    next_due_at: datetime | None
+    last_due_at: datetime | None
+    last_saga: str | None
+    error: str | None
+    failed_at: datetime | None
+    fired_runs: int
+    missed_runs: int
+    failed_runs: int
+
+
+class ScheduleView(ScheduleLine):
+    """One schedule in full. `upcoming` are its next instants; `input` only when asked for with `payloads=true`."""
+
+    upcoming: list[datetime]
+    input: Any = None
+
+
+class ScheduleList(BaseModel):
+    """Every schedule, by name."""
+
+    schedules: list[ScheduleLine]
+
+
 class HealthView(BaseModel):
     """How this process is."""
 

@@ -217,6 +217,37 @@ refused_start = Table(
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+# A saga that is started by the clock (S4). `next_due` is set by who fires it, in the transaction that starts the saga.
+# `last_error` is why the last run could not be started, until one can.
+schedule = Table(
+    "schedule",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("cron", String(200), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("saga", String(120), nullable=False),
+    Column("version", Integer),
+    Column("input", JSON, nullable=False),
+    Column("labels", JSONB, nullable=False, server_default="{}"),
+    Column("missed", String(8), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("created_by", String(120), nullable=False),
+    Column("paused_at", DateTime(timezone=True)),
+    Column("next_due", DateTime(timezone=True), nullable=False),
+    Column("last_due", DateTime(timezone=True)),
+    Column("last_saga", Uuid),
+    Column("last_error", Text),
+    Column("failed_at", DateTime(timezone=True)),
+    Column("fired_runs", BigInteger, nullable=False, server_default="0"),
+    Column("missed_runs", BigInteger, nullable=False, server_default="0"),
+    Column("failed_runs", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("missed IN ('skip', 'once', 'all')", name="ck_schedule_missed"),
+    CheckConstraint("(last_error IS NULL) = (failed_at IS NULL)", name="ck_schedule_error"),
+    CheckConstraint("(last_due IS NULL) = (last_saga IS NULL)", name="ck_schedule_last"),
+    Index("ix_schedule_due", "next_due", postgresql_where=text("paused_at IS NULL")),
+)
+
 # What operators did, with what came of it. Outlives the saga.
 audit = Table(
     "audit",
@@ -245,5 +276,5 @@ quarantine = Table(
     Column("error", Text, nullable=False),
 )
 
-for _table, _parameters in ((saga, LIVING), (step, LIVING), (timer, QUEUE), (breaker, HOT)):
+for _table, _parameters in ((saga, LIVING), (step, LIVING), (timer, QUEUE), (breaker, HOT), (schedule, HOT)):
     keep_small(_table, _parameters)

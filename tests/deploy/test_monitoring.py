@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from amends.coordinator.gauges import GaugeReadings
+from amends.coordinator.gauges import GaugeReadings, ScheduleReadings
 from amends.coordinator.metrics import DatabaseGauges, PrometheusObserver
 from amends.outbox.metrics import OutboxGauges, PrometheusOutbox
 from amends.outbox.storage import OutboxStats
@@ -165,10 +165,14 @@ def coordinator_registry() -> CollectorRegistry:
     observer.step_stuck("s")
     observer.attempt("p", "do", "done", 0.1)
     observer.breaker("p.do", True)
+    observer.schedule_fired("s")
+    observer.schedule_missed("s", 1)
+    observer.schedule_failed("s", 1)
     readings = GaugeReadings(
         live_sagas={("s", "running"): 1, ("s", "stuck"): 1},
         parked_steps={"p.do": 1},
         breakers={"p.do": True},
+        schedules=ScheduleReadings(active=1, paused=1, failing=1, overdue_s=0.1),
         outbox=OUTBOX,
     )
     registry.register(DatabaseGauges(lambda: readings, broker_up=lambda: True))

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 
 from amends.coordinator.engine.coordinator import Coordinator
-from amends.coordinator.gauges import GaugeReadings, read_gauges
+from amends.coordinator.gauges import GaugeReadings, ScheduleReadings, read_gauges
 from amends.coordinator.metrics import (
     OTHER,
     BoundedNames,
@@ -204,6 +204,7 @@ def test_gauges_of_surplus_names_add_up_under_other() -> None:
         live_sagas={(f"saga-{number}", status): 1 for number in range(10) for status in ("running", "stuck")},
         parked_steps={f"service-{number}.do": 2 for number in range(10)},
         breakers={},
+        schedules=ScheduleReadings(0, 0, 0, 0.0),
         outbox=OutboxStats(0, 0.0, 0, 0),
     )
     registry = new_registry()
@@ -221,5 +222,9 @@ def test_a_reading_of_an_empty_database_is_all_nought(coordinator_database: Engi
     readings = read_gauges(coordinator_database)
 
     assert readings == GaugeReadings(
-        live_sagas={}, parked_steps={}, breakers={}, outbox=OutboxStats(0, 0.0, 0, 0)
+        live_sagas={},
+        parked_steps={},
+        breakers={},
+        schedules=ScheduleReadings(0, 0, 0, 0.0),
+        outbox=OutboxStats(0, 0.0, 0, 0),
     )

@@ -27,7 +27,13 @@ from tests.engine.scripted import Script, Scripted
 from tests.waiting import DEADLINE_S, eventually
 
 # Everything that waits, waits briefly; what a test wants longer it says.
-BRISK = {"timer_poll_s": 0.02, "refresh_s": 0.1, "probe_first_s": 0.3, "probe_longest_s": 1.0}
+BRISK = {
+    "timer_poll_s": 0.02,
+    "schedule_poll_s": 0.02,
+    "refresh_s": 0.1,
+    "probe_first_s": 0.3,
+    "probe_longest_s": 1.0,
+}
 
 
 class World:
