@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from amends.coordinator.cli.check import check
 
+ROOT = Path(__file__).parents[2]
 SAGAS = """
 from amends.coordinator import Saga, chain, pivot, sleep, step, wait
 
@@ -32,6 +33,20 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"sagas_{uuid4().hex[:8]}"
     (tmp_path / f"{name}.py").write_text(SAGAS)
     return name
+
+
+def test_the_readme_shows_what_it_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    readme = (ROOT / "README.md").read_text()
+    shown = readme.split("$ amends check examples.order.saga:place_order\n")[1].split("```")[0]
+    saga = (ROOT / "examples/order/saga.py").read_text()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    name = f"sagas_{uuid4().hex[:8]}"
+    Path(f"{name}.py").write_text(saga.replace('undo="refund"', "undo=None"))
+
+    said = run(f"{name}:place_order")
+
+    assert shown in said.output
 
 
 def run(*arguments: str) -> Result:
