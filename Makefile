@@ -16,7 +16,7 @@ help:
 demo: .venv/embedded
 	@$(BIN)/amends demo $(ARGS)
 
-# Each pytest process brings servers of its own: more than a few are slower.
+# Two processes for each core (tests/spreading.py); each brings servers of its own: more than a few are slower.
 test: .venv/dev
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 

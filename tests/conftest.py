@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +21,7 @@ from amends.db.schema import Which
 from tests.servers import ServerUnavailable
 from tests.servers.postgres import PostgresServer, postgres_server, private_postgres_server
 from tests.servers.rabbit import PrivateRabbit, RabbitServer, private_rabbit_server, rabbit_server
+from tests.spreading import processes, spread
 
 if TYPE_CHECKING:
     from amends.outbox.ports import Broker
@@ -36,10 +38,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest first, by the timeout they ask for: side by side, nobody waits for one that began last."""
-    items.sort(
-        key=lambda item: -max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0)
-    )
+    """The longest first, each in another process: side by side, nobody waits for one that began last."""
+    longest = sorted((item for item in items if _asked_s(item)), key=_asked_s, reverse=True)
+    others = [item for item in items if not _asked_s(item)]
+    items[:] = spread(longest, others, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means."""
+    return processes()
+
+
+def _asked_s(item: pytest.Item) -> float:
+    """The time limit a long test asks for; 0 of all others."""
+    return max((mark.args[0] for mark in item.iter_markers("timeout") if mark.args), default=0)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -29,7 +29,7 @@ from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
 
 DEMO = (sys.executable, "-m", "amends.db.cli", "demo")
-RUN_S = 110
+RUN_S = 240
 INVARIANTS = {str(number): True for number, *_ in CHECKS}
 
 
@@ -73,6 +73,7 @@ def databases_of_demos(url: str) -> list[str]:
     return names
 
 
+@pytest.mark.timeout(300)
 def test_an_embedded_run_ends_with_every_invariant_and_one_object(temporary: Path) -> None:
     ended = demo("--sagas", "80", "--json")
 
@@ -92,6 +93,7 @@ def test_an_embedded_run_ends_with_every_invariant_and_one_object(temporary: Pat
     assert list(temporary.iterdir()) == []
 
 
+@pytest.mark.timeout(300)
 def test_orders_of_ones_own_without_faults_are_all_completed_and_shown_to_people(tmp_path: Path) -> None:
     first, *others = orders(12)  # Among them a declined card, an address nobody goes to, goods that hang.
     twice_the_same = msgspec.structs.replace(
@@ -114,6 +116,7 @@ def test_orders_of_ones_own_without_faults_are_all_completed_and_shown_to_people
         assert words in told
 
 
+@pytest.mark.timeout(300)
 def test_a_run_on_real_servers_holds_too_and_leaves_nothing_there(
     server_url: str, rabbit: RabbitServer, temporary: Path
 ) -> None:

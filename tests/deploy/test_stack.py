@@ -37,9 +37,6 @@ JOBS: Final = [
 LONG_RUNNING: Final = [service.name for service in compose.our_services() if not service.ends]
 ORDERS: Final = 20
 
-# Sixteen programs are started one after another; on a busy machine that alone takes a while.
-pytestmark = pytest.mark.timeout(300)
-
 
 @pytest.fixture(scope="module")
 def stack(

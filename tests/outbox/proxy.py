@@ -13,7 +13,8 @@ from tests.waiting import DEADLINE_S
 
 class Proxy:
     """Forwards 127.0.0.1:`port` to a server. `hold()` keeps every byte back, `release()` lets them go again,
-    `cut()` ends the connections there are. `passed_bytes` counts what went to clients.
+    `cut()` ends the connections there are. `passed_bytes` counts what went to clients, `taken_bytes` what came from
+    them.
 
     `chunk_bytes` is how much it passes to the client at a time: 1 cuts every frame into single bytes.
     With `tls` the client's side is encrypted; the server's is not.
@@ -26,6 +27,7 @@ class Proxy:
         self._chunk_bytes = chunk_bytes
         self._tls = tls
         self.passed_bytes = 0
+        self.taken_bytes = 0
         self._open = threading.Event()
         self._open.set()
         self._sockets: list[socket.socket] = []
@@ -87,6 +89,8 @@ class Proxy:
                     sink.sendall(data[start : start + chunk_bytes])
                     if source.getpeername() == self._server:
                         self.passed_bytes += min(chunk_bytes, len(data) - start)
+                    else:
+                        self.taken_bytes += min(chunk_bytes, len(data) - start)
         except OSError:
             return
         finally:

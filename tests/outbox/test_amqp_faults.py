@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from tests.servers.rabbit import PrivateRabbit, RabbitServer
 
 
+HEARTBEAT_BYTES = 8  # a frame without a payload
+
+
 @pytest.fixture(scope="module")
 def node() -> Iterator[PrivateRabbit]:
     """A RabbitMQ of this module's own, to be ill-treated."""
@@ -123,8 +126,12 @@ def test_a_broker_that_falls_silent_is_noticed_by_its_heartbeats(
 
     proxy.hold()
 
-    unavailable(lambda: consumer.receive(0.2), deadline_s=8)
-    unavailable(lambda: publisher.settled(0.2), deadline_s=2)
+    unavailable(
+        lambda: consumer.receive(0.2),
+    )
+    unavailable(
+        lambda: publisher.settled(0.2),
+    )
     proxy.release()
     consumer.close()
     publisher.close()
@@ -133,13 +140,16 @@ def test_a_broker_that_falls_silent_is_noticed_by_its_heartbeats(
 def test_a_quiet_connection_stays_because_heartbeats_are_sent(
     rabbit: RabbitServer, proxy: Proxy, prefix: str
 ) -> None:
-    """RabbitMQ hangs up after two heartbeats without a word: here after three to four seconds."""
-    broker = through(proxy, rabbit, Limits(heartbeat_s=1))
+    """RabbitMQ hangs up after two heartbeats without a word. Fails without `check_heartbeat` in `receive`."""
+    broker = through(proxy, rabbit, Limits(heartbeat_s=3))
     consumer = broker.consumer([f"{prefix}.queue"], prefetch=1)
+    consumer.receive(0)
 
-    quiet_until = time.monotonic() + 5
-    while time.monotonic() < quiet_until:
-        assert consumer.receive(1) == []
+    before = proxy.taken_bytes
+    eventually(
+        lambda: consumer.receive(0.5) == [] and proxy.taken_bytes - before >= 2 * HEARTBEAT_BYTES,
+        what="two heartbeats to be sent",
+    )
 
     consumer.close()
 
@@ -147,12 +157,9 @@ def test_a_quiet_connection_stays_because_heartbeats_are_sent(
 def test_a_server_that_never_answers_is_given_up(rabbit: RabbitServer, proxy: Proxy) -> None:
     broker = through(proxy, rabbit, Limits(connect_s=0.5))
     proxy.hold()
-    started = time.monotonic()
 
     with pytest.raises(BrokerUnavailable, match="timed out"):
         broker.publisher().settled(0)
-
-    assert time.monotonic() - started < 3
 
 
 def test_a_broker_that_does_not_answer_a_declaration_is_given_up(
@@ -174,13 +181,11 @@ def test_a_broker_that_takes_no_bytes_is_given_up(rabbit: RabbitServer, proxy: P
     publisher = broker.publisher()
     publisher.settled(0)
     proxy.hold()
-    started = time.monotonic()
 
     with pytest.raises(BrokerUnavailable, match=r"took no bytes for 0\.5 s"):
         publisher.publish(outgoing([message(queue, bytes(1_000_000)) for _ in range(30)]))
 
     assert publisher.pending == 0
-    assert time.monotonic() - started < 5
 
 
 def test_frames_that_arrive_byte_by_byte_are_put_together_without_spinning(
@@ -347,11 +352,9 @@ def test_a_short_block_delays_confirms_and_nothing_else(node: PrivateRabbit) -> 
     settlements(publisher, 1)
     node.block()
     try:
-        started = time.monotonic()
         for token in (2, 3, 4):
             publisher.publish(outgoing([message(queue, bytes(900_000)) for _ in range(10)], first=token * 10))
             assert publisher.settled(0.2) == []
-        assert time.monotonic() - started < 4
         assert publisher.pending == 30
         consumer.ack([one.tag for one in received(consumer, 1)])
         assert consumer.receive(0.2) == []
@@ -372,13 +375,11 @@ def test_a_long_block_is_an_outage_for_the_publisher(node: PrivateRabbit) -> Non
     node.block()
     try:
         publisher.publish(outgoing([message(queue)]))
-        failure = unavailable(lambda: publisher.settled(0.2), deadline_s=5)
+        failure = unavailable(lambda: publisher.settled(0.2))
         assert "blocks its publishers" in str(failure)
         assert publisher.pending == 0
-        started = time.monotonic()
         publisher.publish(outgoing([message(queue)]))
         publisher.settled(0.1)
         publisher.close()
-        assert time.monotonic() - started < 3
     finally:
         node.unblock()

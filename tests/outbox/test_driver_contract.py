@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amends.outbox.broker import open_broker
+from amends.outbox.drivers.amqp_link import HEARTBEAT_CHECK_S
 from amends.outbox.message import HEADER_CONTENT_TYPE
 from amends.outbox.ports import Fate, Topology
 from tests.outbox.driven import Driver
 from tests.outbox.driving import (
-    DEADLINE_S,
     empty,
     fates,
     message,
@@ -22,6 +22,7 @@ from tests.outbox.driving import (
     received,
     settlements,
 )
+from tests.waiting import DEADLINE_S
 
 if TYPE_CHECKING:
     from tests.servers.rabbit import RabbitServer
@@ -281,12 +282,14 @@ def test_an_acknowledgement_from_another_thread_wakes_the_receiver(driver: Drive
     consumer = driver.consumer(queue, prefetch=1)
     (delivery,) = received(consumer, 1)
 
-    started = time.monotonic()
+    waits = []
     for _ in range(count - 1):
+        started = time.monotonic()
         threading.Timer(0.05, consumer.ack, args=([delivery.tag],)).start()
-        (delivery,) = received(consumer, 1)
+        (delivery,) = consumer.receive(DEADLINE_S)
+        waits.append(time.monotonic() - started)
 
-    assert time.monotonic() - started < (count - 1) * 0.4
+    assert min(waits) < HEARTBEAT_CHECK_S / 2, "the others may have met other work on the machine"
 
 
 def test_a_wake_ends_a_receive_that_waits(driver: Driver) -> None:
@@ -296,9 +299,9 @@ def test_a_wake_ends_a_receive_that_waits(driver: Driver) -> None:
     waker.start()
 
     started = time.monotonic()
-    assert consumer.receive(30) == []
+    assert consumer.receive(2 * DEADLINE_S) == []
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < DEADLINE_S
     waker.join()
 
 
@@ -309,9 +312,9 @@ def test_a_wake_ends_a_settled_that_waits(driver: Driver) -> None:
     waker.start()
 
     started = time.monotonic()
-    assert publisher.settled(30) == []
+    assert publisher.settled(2 * DEADLINE_S) == []
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < DEADLINE_S
     waker.join()
 
 
@@ -321,9 +324,9 @@ def test_a_wake_before_the_wait_is_not_lost_and_works_once(driver: Driver) -> No
     consumer.wake()
 
     started = time.monotonic()
-    assert publisher.settled(30) == []
-    assert consumer.receive(30) == []
-    assert time.monotonic() - started < 8
+    assert publisher.settled(2 * DEADLINE_S) == []
+    assert consumer.receive(2 * DEADLINE_S) == []
+    assert time.monotonic() - started < DEADLINE_S
 
     started = time.monotonic()
     assert publisher.settled(0.2) == []

@@ -13,9 +13,9 @@ from amends.outbox.ports import Broker, QueueState
 from tests.outbox.driven import Driver
 from tests.outbox.driving import message, outgoing, received
 from tests.servers.rabbit import RabbitServer
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
-PATIENCE_S = 10.0
+PATIENCE_S = DEADLINE_S
 
 
 @pytest.fixture(params=["rabbitmq", "memory"])

