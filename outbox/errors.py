@@ -6,6 +6,7 @@ OutboxError
 +-- BrokerUnavailable     the broker cannot be reached or broke off; try again later
 +-- UnsupportedSession    `put` was given something that is no session or connection it knows
 +-- UnsupportedBroker     a broker URL of a scheme that has no driver
++-- InvalidContract       a contract file that cannot be read; says where
 +-- OutboxNotInstalled    the outbox table is missing; run the migration
 """
 
@@ -42,6 +43,10 @@ class UnsupportedSession(OutboxError):
 
 class UnsupportedBroker(OutboxError):
     """A broker URL of a scheme that has no driver."""
+
+
+class InvalidContract(OutboxError):
+    """A contract file that cannot be read."""
 
 
 class OutboxNotInstalled(OutboxError):

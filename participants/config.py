@@ -7,11 +7,14 @@ the command line comes first.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from amends.db.config import Environment
 from amends.outbox.config import RelaySettings, relay_settings
 from amends.participants.client import Client
+from amends.participants.door import Door
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
 ParticipantSettings: TypeAlias = RelaySettings
 
@@ -34,6 +37,13 @@ def participant_settings(
         service=service,
         metrics_port=metrics_port,
     )
+
+
+def door_from_environment(service: str, environment: Environment | None = None) -> Door:
+    """The coordinator's door as AMENDS_URL and AMENDS_TOKEN say. Raises: InvalidInput."""
+    env = environment or Environment.of_this_process()
+    url = env.text("AMENDS_URL") or DEFAULT_URL
+    return Door(url, env.text("AMENDS_TOKEN"), service, timeout_s=30.0, retry_s=10.0)
 
 
 def client_from_environment(service: str, environment: Environment | None = None) -> Client:

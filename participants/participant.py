@@ -47,6 +47,7 @@ class Participant:
         """Raises: InvalidHandler for a name that cannot be part of a queue's."""
         self.name = _checked_name(name, "a participant")
         self._handlers: dict[tuple[Op, str], Handler] = {}
+        self._beside: set[tuple[Op, str, str]] = set()
 
     @overload
     def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
@@ -85,6 +86,10 @@ class Participant:
     def names(self, op: Op) -> tuple[str, ...]:
         """The names of this op's handlers, sorted."""
         return tuple(sorted(name for handler_op, name in self._handlers if handler_op is op))
+
+    def beside(self, op: Op, command: str) -> tuple[str, ...]:
+        """The names of the handlers that undo or confirm this command, sorted."""
+        return tuple(sorted(name for one, name, of in self._beside if one is op and of == command))
 
     def worker(
         self,
@@ -178,7 +183,8 @@ class CommandHandler(Generic[P, R]):
         self, op: Op, function: Callable[..., Any] | None, name: str | None, names: Mapping[str, Any]
     ) -> Any:
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._participant._register(op, function, name, names)
+            added = self._participant._register(op, function, name, names)
+            self._participant._beside.add((op, added.name, self.handler.name))
             return function
 
         return register if function is None else register(function)

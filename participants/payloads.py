@@ -27,7 +27,7 @@ class PayloadReader:
     def __init__(self, declared: Any) -> None:
         """Raises: InvalidHandler for a type that cannot be read from JSON."""
         self.declared = declared
-        self._read = _pydantic_reader(declared) if _has_pydantic(declared) else _msgspec_reader(declared)
+        self._read = _pydantic_reader(declared) if uses_pydantic(declared) else _msgspec_reader(declared)
 
     def read(self, payload: bytes | msgspec.Raw) -> Any:
         """The value. Raises: InvalidPayload."""
@@ -39,9 +39,10 @@ def encode(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def _has_pydantic(declared: Any) -> bool:
+def uses_pydantic(declared: Any) -> bool:
+    """Whether a type is, or is made of, pydantic models."""
     return hasattr(declared, "__pydantic_validator__") or any(
-        _has_pydantic(part) for part in get_args(declared)
+        uses_pydantic(part) for part in get_args(declared)
     )
 
 

@@ -25,12 +25,13 @@ class Slot(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """How to call a handler: its positional parameters in order, and how their payloads are read."""
+    """How to call a handler: its positional parameters in order, how their payloads are read, what it returns."""
 
     slots: tuple[Slot, ...]
     command: PayloadReader | None
     result: PayloadReader | None
     is_async: bool
+    returns: Any = Any
 
     def arguments(self, args: bytes, result: bytes | None, ctx: Ctx) -> list[Any]:
         """The values to call with. A missing result, or null, is None. Raises: InvalidPayload."""
@@ -90,6 +91,7 @@ def read_signature(
         readers.get(Slot.COMMAND),
         readers.get(Slot.RESULT),
         inspect.iscoroutinefunction(inspect.unwrap(function)),
+        annotations.get("return", Any),
     )
 
 

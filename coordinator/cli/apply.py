@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from amends.coordinator.cli.command import coordinator, json_option
 from amends.coordinator.cli.loading import load_saga
 from amends.coordinator.cli.printing import print_json, say
+from amends.coordinator.contracts import check_contracts
+from amends.outbox.contracts.format import load
 
 
 @click.command()
@@ -14,14 +18,25 @@ from amends.coordinator.cli.printing import print_json, say
 @click.option(
     "--no-activate", is_flag=True, help="Register only: new sagas go on taking the version they take now."
 )
+@click.option(
+    "--contracts",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="What `amends contract export` wrote, one for each participant: sagas must fit. Repeatable.",
+)
 @json_option
-def apply(sagas: tuple[str, ...], no_activate: bool, as_json: bool) -> None:
+def apply(sagas: tuple[str, ...], no_activate: bool, contracts: tuple[Path, ...], as_json: bool) -> None:
     """Register sagas: `amends apply shop.sagas:place_order`.
 
     New sagas of the name take this version; running ones stay with theirs. Applying the same again changes
     nothing; other content needs another version. With --json: one object a line.
     """
     loaded = [(reference, load_saga(reference)) for reference in sagas]  # All, before anything is registered.
+    if contracts:
+        known = {contract.participant: contract for contract in map(load, contracts)}
+        for _, saga in loaded:
+            check_contracts(saga.definition, known)
     with coordinator() as api:
         for reference, saga in loaded:
             body = {"definition": saga.definition.to_json(), "activate": not no_activate}

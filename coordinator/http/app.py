@@ -13,7 +13,16 @@ from starlette.middleware import Middleware
 
 from amends.coordinator import queries
 from amends.coordinator.engine.contract import Engine
-from amends.coordinator.http import definitions, drawing, explaining, health, outbox, sagas, schedules
+from amends.coordinator.http import (
+    definitions,
+    drawing,
+    explaining,
+    health,
+    outbox,
+    participants,
+    sagas,
+    schedules,
+)
 from amends.coordinator.http.access import Access
 from amends.coordinator.http.answers import Problem, answer_errors
 from amends.coordinator.http.door import DoorState
@@ -73,6 +82,6 @@ def build_app(
         engine=coordinator, reading=reading, waiting=waiting, looking=looking, scrape=scrape
     )
     answer_errors(app)
-    for routes in (sagas, explaining, drawing, definitions, schedules, outbox, health):
+    for routes in (sagas, explaining, drawing, definitions, participants, schedules, outbox, health):
         app.include_router(routes.router)
     return app

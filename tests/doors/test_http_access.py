@@ -24,6 +24,7 @@ ROUTES = [
     ("GET", "/definitions/place-order/1/diff?to=place-order@1", None, "read"),
     ("GET", "/schedules", None, "read"),
     ("GET", "/schedules/nightly", None, "read"),
+    ("GET", "/participants/payments/needs", None, "read"),
     ("GET", "/outbox", None, "read"),
     ("POST", "/sagas", {"name": "place-order", "input": INPUT}, "start"),
     ("POST", "/definitions", {"definition": {}}, "apply"),
