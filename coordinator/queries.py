@@ -132,7 +132,8 @@ DEFINITION = _DEFINITIONS.format(
 
 
 @contextmanager
-def _reading(database: Engine) -> Iterator[Connection]:
+def reading(database: Engine) -> Iterator[Connection]:
+    """One transaction that sees one moment and writes nothing. Raises: StoreUnavailable."""
     with transaction(database) as connection:
         connection.exec_driver_sql(ONE_MOMENT)
         connection.exec_driver_sql(LIMIT_TIME)
@@ -141,7 +142,7 @@ def _reading(database: Engine) -> Iterator[Connection]:
 
 def find_saga(database: Engine, saga_id: UUID, *, steps_max: int) -> Detail | Pruned | None:
     """One saga with up to `steps_max` of its steps; what is left of it if it was pruned; None if unknown."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         return _find(connection, saga_id, steps_max)
 
 
@@ -149,7 +150,7 @@ def find_waiting(
     database: Engine, saga_id: UUID, *, steps_max: int
 ) -> tuple[Detail, dict[str, QueueLoad]] | Pruned | None:
     """One saga with up to `steps_max` of its steps, those under way first, and how full their windows are."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         found = _find(connection, saga_id, steps_max, UNDER_WAY_FIRST)
         if not isinstance(found, Detail):
             return found
@@ -160,7 +161,7 @@ def find_waiting(
 
 def find_states(database: Engine, saga_id: UUID) -> tuple[Header, list[StateCount]] | Pruned | None:
     """A saga's header, and how many of its steps stand how."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         found = _find(connection, saga_id, 0)
         if not isinstance(found, Detail):
             return found
@@ -170,7 +171,7 @@ def find_states(database: Engine, saga_id: UUID) -> tuple[Header, list[StateCoun
 
 def history(database: Engine, saga_id: UUID, *, rows_max: int) -> History | Pruned | None:
     """A saga with up to `rows_max` of its steps and as many of its log's entries."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         found = _find(connection, saga_id, rows_max)
         if not isinstance(found, Detail):
             return found
@@ -189,7 +190,7 @@ def page_of_sagas(
     database: Engine, wanted: SagaFilter, after: Position | None, rows_max: int
 ) -> list[Header]:
     """Up to `rows_max` sagas, newest first, that began before position `after`."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         ids: list[str] | None = None
         if wanted.key is not None:
             # Keys have no index: an id follows from name and key, so every name's id is looked up.
@@ -203,13 +204,13 @@ def page_of_sagas(
 
 def definitions(database: Engine) -> list[DefinitionRow]:
     """Every version, by name and version."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         return [DefinitionRow(*row) for row in connection.exec_driver_sql(DEFINITIONS).all()]
 
 
 def find_definition(database: Engine, name: str, version: int | None) -> StoredDefinition:
     """One version, or the active one. Raises: UnknownDefinition, telling which are known."""
-    with _reading(database) as connection:
+    with reading(database) as connection:
         wanted = {"name": name, "version": version}
         row = connection.exec_driver_sql(DEFINITION, wanted).first()
         if row is not None:

@@ -17,6 +17,7 @@ from amends.coordinator.saga.effects import Send as Sent
 from amends.coordinator.saga.events import (
     Admitted,
     Called,
+    CancelTimer,
     Compensate,
     DeadlineReached,
     Edit,
@@ -24,6 +25,7 @@ from amends.coordinator.saga.events import (
     Finish,
     Force,
     InternalError,
+    MoveTimer,
     Replied,
     Reported,
     Retry,
@@ -36,6 +38,7 @@ from amends.coordinator.saga.events import (
 )
 from amends.coordinator.saga.machine import advance, begin
 from amends.coordinator.saga.state import Saga, Status
+from amends.coordinator.why.words import clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +176,17 @@ class _Telling:
             case Retry() | Edit() | Skip() | Force():
                 what = type(event).__name__.lower()
                 yield Entry(at=at, what=what, path=event.path, error=event.reason, actor=event.actor)
+            case MoveTimer() | CancelTimer():
+                what = "timer moved" if isinstance(event, MoveTimer) else "timer cancelled"
+                outcome = f"to {clock(event.due)}" if isinstance(event, MoveTimer) else None
+                yield Entry(
+                    at=at,
+                    what=what,
+                    path=event.path or "the deadline",
+                    outcome=outcome,
+                    error=event.reason,
+                    actor=event.actor,
+                )
             case Compensate() | Finish():
                 yield Entry(at=at, what=type(event).__name__.lower(), error=event.reason, actor=event.actor)
             case TimerFired() | Admitted():

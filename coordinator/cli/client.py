@@ -48,12 +48,16 @@ class Api:
 
     def sagas(self, params: Params, rows_max: int) -> Iterator[Answer]:
         """Up to `rows_max` sagas that fit, page by page."""
+        return self.pages("/sagas", "sagas", params, rows_max)
+
+    def pages(self, path: str, field: str, params: Params, rows_max: int) -> Iterator[Answer]:
+        """Up to `rows_max` rows of a list that has pages; they are in this field of each."""
         cursor: str | None = None
         left = rows_max
         while left > 0:
-            page = self.get("/sagas", {**params, "cursor": cursor, "limit": min(PAGE, left)})
-            yield from page["sagas"]
-            left -= len(page["sagas"])
+            page = self.get(path, {**params, "cursor": cursor, "limit": min(PAGE, left)})
+            yield from page[field]
+            left -= len(page[field])
             cursor = page["next"]
             if cursor is None:
                 return

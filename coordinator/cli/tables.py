@@ -33,7 +33,7 @@ _OUTCOME_STYLES: Final = {
 
 def saga_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Some sagas, one a line."""
-    table = _table("id", "saga", "status", "started", "took", "key", "labels", "stuck at")
+    table = bare_table("id", "saga", "status", "started", "took", "key", "labels", "stuck at")
     table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(
@@ -43,7 +43,7 @@ def saga_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             cell(moment(row["started_at"])),
             cell(_took(row)),
             cell(row["key"]),
-            cell(_labels(row["labels"])),
+            cell(labels_text(row["labels"])),
             cell(", ".join(one["path"] or "the saga" for one in row["stuck"])),
         )
     return table
@@ -62,7 +62,7 @@ def show_saga(
     console.print(head)
     facts = {
         "key": saga["key"],
-        "labels": _labels(saga["labels"]),
+        "labels": labels_text(saga["labels"]),
         "started": moment(saga["started_at"]),
         "ended": moment(saga["ended_at"]) if saga["ended_at"] else None,
         "deadline": moment(saga["deadline_at"]) if saga["deadline_at"] and not saga["ended_at"] else None,
@@ -87,7 +87,7 @@ def show_saga(
 
 def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
     """A saga's course, one event a line."""
-    table = _table("time", "what", "step", "try", "took", "outcome", "why")
+    table = bare_table("time", "what", "step", "try", "took", "outcome", "why")
     for entry in entries:
         outcome = entry["outcome"]
         what = entry["op"] if entry["what"] == "step" else entry["what"]
@@ -109,7 +109,7 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
 
 def definition_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Registered versions."""
-    table = _table("saga", "version", "new sagas", "running", "hash", "registered", "by")
+    table = bare_table("saga", "version", "new sagas", "running", "hash", "registered", "by")
     for row in rows:
         takes, style = ("take it", "green") if row["active"] else ("", "")
         if row["active"] and row["suspended"]:
@@ -129,7 +129,7 @@ def definition_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 def diff_table(changes: Iterable[Mapping[str, Any]]) -> Table:
     """What one definition changes of another."""
-    table = _table("where", "what", "before", "after")
+    table = bare_table("where", "what", "before", "after")
     for change in changes:
         table.add_row(
             cell(change["place"]),
@@ -142,7 +142,7 @@ def diff_table(changes: Iterable[Mapping[str, Any]]) -> Table:
 
 def parked_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """Outbox rows that need an operator."""
-    table = _table("id", "type", "to", "since", "tries", "why")
+    table = bare_table("id", "type", "to", "since", "tries", "why")
     for row in rows:
         to = f"{row['exchange']}/{row['routing_key']}" if row["exchange"] else row["routing_key"]
         table.add_row(
@@ -156,11 +156,13 @@ def parked_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def bare_table(*columns: str) -> Table:
+    """A table without lines."""
     return Table(*columns, box=None, header_style="bold", pad_edge=False)
 
 
-def _labels(labels: Mapping[str, str]) -> str:
+def labels_text(labels: Mapping[str, str]) -> str:
+    """`name=value`, by name."""
     return " ".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 

@@ -30,6 +30,8 @@ _EVENTS: Final[dict[str, type[Event]]] = {
         events.Force,
         events.Compensate,
         events.Finish,
+        events.MoveTimer,
+        events.CancelTimer,
         events.Signalled,
         events.Called,
         events.Told,

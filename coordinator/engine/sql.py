@@ -131,9 +131,18 @@ HOLD_TIMERS = """
     WHERE timer.saga_id = held.saga_id AND timer.path = held.path
 """
 
-# A command was confirmed late: its timeout runs from the confirm (M4).
+# Moved by an operator: the same attempt is due then. A claim is gone, as with arming; what was sent stays known.
+MOVE_TIMERS = """
+    UPDATE amends.timer AS timer SET due_at = to_timestamp(moved.due_ms / 1000.0), held_since = NULL, token = NULL,
+        leased_until = NULL
+    FROM unnest(%(saga_id)s::uuid[], %(path)s::text[], %(due_ms)s::bigint[]) AS moved (saga_id, path, due_ms)
+    WHERE timer.saga_id = moved.saga_id AND timer.path = moved.path
+"""
+
+# A command was confirmed late: its timeout runs from the confirm (M4), unless an operator moved it further.
 POSTPONE_TIMERS = """
-    UPDATE amends.timer AS timer SET due_at = now() + timer.timeout_ms * interval '1 millisecond'
+    UPDATE amends.timer AS timer
+    SET due_at = greatest(timer.due_at, now() + timer.timeout_ms * interval '1 millisecond')
     FROM (
         SELECT timer.saga_id, timer.path FROM amends.timer AS timer
         JOIN unnest(%(saga_id)s::uuid[], %(path)s::text[], %(attempt)s::int[]) AS late (saga_id, path, attempt)

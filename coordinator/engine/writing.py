@@ -12,7 +12,7 @@ from amends.coordinator.engine import sql
 from amends.coordinator.engine.lives import Live
 from amends.coordinator.engine.rows import Columns, saga_columns, step_columns
 from amends.coordinator.engine.timing import Timing
-from amends.coordinator.saga.state import Phase, Status, queue_of
+from amends.coordinator.saga.state import Phase, Status, Step, queue_of
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
 
@@ -70,6 +70,7 @@ def _post(
 
 def _time(connection: Connection, lives: list[Live], ids: OutboxIds, timing: Timing) -> None:
     arm: list[tuple[Any, ...]] = []
+    moved: list[tuple[str, str, int]] = []
     disarm: set[tuple[str, str]] = set(timing.done)
     ended = []
     for live in lives:
@@ -81,7 +82,10 @@ def _time(connection: Connection, lives: list[Live], ids: OutboxIds, timing: Tim
         if _deadline_to_arm(live):
             arm.append((saga.id, "", 0, None, saga.deadline, 0, None))
         for before, step in live.changed_steps():
-            if step.due is not None:
+            if step.due is not None and _same_attempt(before, step, ids, saga.id):
+                if before is not None and step.due != before.due:
+                    moved.append((saga.id, step.path, step.due))
+            elif step.due is not None:
                 outbox_id, timeout = ids.get((saga.id, step.path, step.attempt), (None, 0))
                 if step.phase is not Phase.AWAITING:
                     outbox_id, timeout = None, 0
@@ -104,14 +108,23 @@ def _time(connection: Connection, lives: list[Live], ids: OutboxIds, timing: Tim
         arm.sort(key=lambda one: (one[0], one[1]))
         _run(connection, sql.ARM_TIMERS, dict(zip(names, map(list, zip(*arm, strict=True)), strict=True)))
     armed = {(one[0], one[1]) for one in arm}
+    armed |= {(one[0], one[1]) for one in moved}
     held = [one for one in timing.held if (one[0], one[1]) not in armed]
-    if held:
-        columns: Columns = {
-            "saga_id": [one[0] for one in held],
-            "path": [one[1] for one in held],
-            "due_ms": [one[2] for one in held],
-        }
-        _run(connection, sql.HOLD_TIMERS, columns)
+    for statement, rows in ((sql.MOVE_TIMERS, moved), (sql.HOLD_TIMERS, held)):
+        if rows:
+            three = ("saga_id", "path", "due_ms")
+            columns: Columns = dict(zip(three, map(list, zip(*sorted(rows), strict=True)), strict=True))
+            _run(connection, statement, columns)
+
+
+def _same_attempt(before: Step | None, step: Step, ids: OutboxIds, saga_id: str) -> bool:
+    """Still the command that was sent before this batch: its timer stands, and knows that command (M4)."""
+    return (
+        before is not None
+        and before.phase is step.phase is Phase.AWAITING
+        and before.attempt == step.attempt
+        and (saga_id, step.path, step.attempt) not in ids
+    )
 
 
 def _deadline_to_arm(live: Live) -> bool:

@@ -22,6 +22,7 @@ from amends.coordinator.http import (
     participants,
     sagas,
     schedules,
+    timers,
 )
 from amends.coordinator.http.access import Access
 from amends.coordinator.http.answers import Problem, answer_errors
@@ -82,6 +83,6 @@ def build_app(
         engine=coordinator, reading=reading, waiting=waiting, looking=looking, scrape=scrape
     )
     answer_errors(app)
-    for routes in (sagas, explaining, drawing, definitions, participants, schedules, outbox, health):
+    for routes in (sagas, explaining, drawing, timers, definitions, participants, schedules, outbox, health):
         app.include_router(routes.router)
     return app

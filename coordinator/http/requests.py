@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from amends.coordinator.saga.durations import DAY, milliseconds
 from amends.coordinator.schedules.cron import CRON_CHARS_MAX, ZONE_CHARS_MAX
@@ -158,6 +158,44 @@ class RetryBody(ActBody):
 
     path: Path | None = Field(None, description="Default: every step that is stuck or waits.")
     deadline: Duration | None = Field(None, description="A new deadline, from now.", examples=["24h"])
+
+
+class MoveTimerBody(ActBody):
+    """Move what is due for a step, or without `path` the saga's deadline; say `to` or `in`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True)
+
+    path: Path | None = Field(None, description="The step. Default: the saga's deadline.")
+    to: str | None = Field(None, max_length=64, description="A time.", examples=["2026-01-31T12:00:00Z"])
+    within: str | None = Field(
+        None, alias="in", max_length=32, description="So long from now; `0s` is now.", examples=["15m"]
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        self.due(datetime.now(UTC))
+        return self
+
+    def due(self, now: datetime) -> int:
+        """The time that is meant, in ms since 1970. Raises: ValueError, which says the form."""
+        if (self.to is None) is (self.within is None):
+            raise ValueError("say when: either `to`, a time, or `in`, a duration from now")
+        if self.within is not None:
+            length = milliseconds(self.within)
+            if length is None or length > DURATION_MAX_MS:
+                raise ValueError("in: must be a duration such as 30s, 15m, 24h or 7d, at most 366d")
+            return round(now.timestamp() * 1000) + length
+        try:
+            moment = datetime.fromisoformat(self.to or "")
+        except ValueError:
+            raise ValueError("to: must be a time such as 2026-01-31T12:00:00Z") from None
+        return round((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+class CancelTimerBody(ActBody):
+    """Put the saga's deadline off as far as it goes, or how long a step waits for a signal."""
+
+    path: Path | None = Field(None, description="The step. Default: the saga's deadline.")
 
 
 class OutboxRetryBody(ActBody):

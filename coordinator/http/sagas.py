@@ -7,7 +7,6 @@ import binascii
 import json
 import re
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from uuid import UUID, uuid4
@@ -16,24 +15,24 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Response
 
 from amends.coordinator import queries
-from amends.coordinator.engine.contract import ActVerdict, StartAnswer, Verdict
-from amends.coordinator.errors import UnknownSaga
+from amends.coordinator.engine.contract import StartAnswer, Verdict
 from amends.coordinator.http.access import Operator, Reader, Starter
+from amends.coordinator.http.acting import act_on
 from amends.coordinator.http.answers import Refusal
 from amends.coordinator.http.door import Door
 from amends.coordinator.http.finding import there
+from amends.coordinator.http.parameters import labels_of, moment_or_none, plain
 from amends.coordinator.http.requests import (
     ActBody,
     RetryBody,
     SkipBody,
     StartBody,
     duration_of,
-    moment_of,
 )
 from amends.coordinator.http.showing import shown_line, shown_saga, shown_timeline
 from amends.coordinator.http.views import ActView, SagaPage, SagaView, StartedView, TimelineView
 from amends.coordinator.records import Position, SagaFilter
-from amends.coordinator.saga.events import Act, Compensate, Retry, Skip
+from amends.coordinator.saga.events import Compensate, Retry, Skip
 from amends.coordinator.saga.state import Status
 from amends.outbox.wire import Start, saga_id_of
 
@@ -91,11 +90,11 @@ async def list_sagas(
     """Sagas, newest first."""
     wanted = SagaFilter(
         statuses=[one.value for one in status or ()],
-        name=_text("name", name),
-        key=_text("key", key),
-        labels=_labels(label or ()),
-        before=_moment("older", older),
-        after=_moment("newer", newer),
+        name=plain("name", name),
+        key=plain("key", key),
+        labels=labels_of(label or ()),
+        before=moment_or_none("older", older),
+        after=moment_or_none("newer", newer),
     )
     # One more than asked for tells whether there is a next page.
     rows = await door.reading.run(queries.page_of_sagas, wanted, _position(cursor), limit + 1)
@@ -136,30 +135,19 @@ async def retry_saga(saga_id: UUID, body: RetryBody, door: Door, caller: Operato
     if body.deadline is not None:
         deadline = time.time_ns() // 1_000_000 + duration_of(body.deadline)
     act = Retry(actor=caller.name, reason=body.reason, path=body.path, deadline=deadline)
-    return await _act(door, saga_id, act)
+    return await act_on(door, saga_id, act)
 
 
 @router.post("/{saga_id}/skip")
 async def skip_step(saga_id: UUID, body: SkipBody, door: Door, caller: Operator) -> ActView:
     """Do without a stuck step, once a closing fence has told what became of it."""
-    return await _act(door, saga_id, Skip(actor=caller.name, reason=body.reason, path=body.path))
+    return await act_on(door, saga_id, Skip(actor=caller.name, reason=body.reason, path=body.path))
 
 
 @router.post("/{saga_id}/compensate")
 async def compensate_saga(saga_id: UUID, body: ActBody, door: Door, caller: Operator) -> ActView:
     """Turn back now."""
-    return await _act(door, saga_id, Compensate(actor=caller.name, reason=body.reason))
-
-
-async def _act(door: Door, saga_id: UUID, act: Act) -> ActView:
-    answer = await door.answer(door.engine.submit_act(str(saga_id), act))
-    match answer.verdict:
-        case ActVerdict.APPLIED:
-            return ActView(id=answer.saga_id, status=answer.status)
-        case ActVerdict.REFUSED:
-            raise Refusal(409, "act_refused", answer.reason)
-        case ActVerdict.UNKNOWN_SAGA:
-            raise UnknownSaga(str(saga_id))
+    return await act_on(door, saga_id, Compensate(actor=caller.name, reason=body.reason))
 
 
 def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
@@ -182,31 +170,6 @@ def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
             return Refusal(409, "suspended", answer.reason, "name")
         case _:
             return Refusal(422, "invalid_input", answer.reason, answer.field or "input")
-
-
-def _labels(pairs: Sequence[str]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals):
-            raise Refusal(422, "invalid_request", "label: must be name=value", "label")
-        labels[name] = value
-    return {_text("label", name) or "": _text("label", value) or "" for name, value in labels.items()}
-
-
-def _text(field: str, text: str | None) -> str | None:
-    if text is not None and "\x00" in text:
-        raise Refusal(422, "invalid_request", f"{field}: must not contain NUL characters", field)
-    return text
-
-
-def _moment(field: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        return moment_of(text, datetime.now(UTC))
-    except (ValueError, OverflowError) as error:
-        raise Refusal(422, "invalid_request", f"{field}: {error}", field) from None
 
 
 def _cursor(position: Position) -> str:

@@ -158,6 +158,34 @@ class SuspensionView(BaseModel):
     reason: str
 
 
+class TimerView(BaseModel):
+    """One thing that is due. `kind`: deadline, timeout (of an attempt), retry (after a failure) or wait.
+
+    `path` is empty for a saga's deadline. `held_since`: its queue's breaker is open, or its command is still in the
+    outbox, and it is re-armed without counting. `claimed_until`: a coordinator is dealing with it.
+    """
+
+    saga_id: str
+    name: str
+    labels: dict[str, str]
+    status: str
+    path: str
+    kind: str
+    participant: str | None
+    op: str | None
+    attempt: int
+    due_at: datetime
+    held_since: datetime | None
+    claimed_until: datetime | None
+
+
+class TimerPage(BaseModel):
+    """Some timers, the first due first. `next` is the cursor of the next page; null at the end."""
+
+    timers: list[TimerView]
+    next: str | None
+
+
 class DefinitionLine(BaseModel):
     """One registered version. `live` is how many of its sagas have not ended: they stay with it.
 

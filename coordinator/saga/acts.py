@@ -22,7 +22,7 @@ def retry(draft: Draft, act: Retry) -> None:
     """Stuck steps are asked again in a new round; everything else that is outstanding is due now (A3)."""
     chosen = _chosen(draft, act.path)
     was_stuck = draft.status is Status.STUCK
-    _set_deadline(draft, act.deadline, was_stuck)
+    set_deadline(draft, act.deadline, was_stuck)
     if was_stuck:
         leave(draft)
     for step in chosen:
@@ -42,7 +42,7 @@ def edit(draft: Draft, act: Edit) -> None:
     if not isinstance(step.place.node, StepNode) or step.op is not Op.DO:
         raise ActRefused(f"{step.name} does {step.op}; only the args of a command's `do` can be edited")
     was_stuck = draft.status is Status.STUCK
-    _set_deadline(draft, act.deadline, was_stuck)
+    set_deadline(draft, act.deadline, was_stuck)
     if was_stuck:
         leave(draft)
     if step.phase is Phase.SETTLED or step.op is not Op.DO or draft.status.ended:
@@ -158,7 +158,7 @@ def _turn_back(draft: Draft, reason: str) -> None:
 def _stuck_step(draft: Draft, path: str, done: str) -> StepDraft:
     step = draft.step(path)
     if step is None:
-        raise ActRefused(_no_step(draft, path))
+        raise unknown_step(draft, path)
     if step.phase is not Phase.STUCK:
         raise ActRefused(
             f"{step.name} is {step.phase}, not stuck; only a stuck step can be {done}: {_stuck(draft)}"
@@ -175,13 +175,14 @@ def _chosen(draft: Draft, path: str | None) -> list[StepDraft]:
         return list(draft.steps())
     step = draft.step(path)
     if step is None:
-        raise ActRefused(_no_step(draft, path))
+        raise unknown_step(draft, path)
     if step.phase is Phase.SETTLED:
         raise ActRefused(f"{step.name} is settled ({step.op}, {step.did}); {_awaited(draft)}")
     return [step]
 
 
-def _set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
+def set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
+    """Move the deadline; None leaves it. Refused where it would do nothing, or has passed."""
     before_pivot = not draft.backwards and draft.pivot in (Pivot.NONE, Pivot.AHEAD)
     if deadline is None:
         if was_stuck and before_pivot and draft.deadline is not None and draft.deadline <= draft.now:
@@ -191,7 +192,7 @@ def _set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
         return
     if draft.backwards or draft.pivot is Pivot.PASSED:
         raise ActRefused(
-            "no deadline applies any more: the saga compensates or is past its pivot; retry without one"
+            "no deadline applies any more: the saga compensates or is past its pivot; leave it out"
         )
     if deadline <= draft.now:
         raise ActRefused("the new deadline has passed already; give one that is still to come")
@@ -202,10 +203,10 @@ def _set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
         draft.wants_back = ""  # The pivot's fence could not tell; with more time it is simply tried on.
 
 
-def _no_step(draft: Draft, path: str) -> str:
-    return (
-        f"no step {path!r} has begun; begun are: {', '.join(step.path for step in draft.steps()) or 'none'}"
-    )
+def unknown_step(draft: Draft, path: str) -> ActRefused:
+    """What to raise for a path that no step has."""
+    begun = ", ".join(step.path for step in draft.steps()) or "none"
+    return ActRefused(f"no step {path!r} has begun; begun are: {begun}")
 
 
 def _stuck(draft: Draft) -> str:

@@ -170,6 +170,27 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MoveTimer:
+    """An operator: what is due for this step is due then, ms since 1970; without a path the saga's deadline."""
+
+    actor: str
+    reason: str
+    due: int
+    path: str | None = None
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTimer:
+    """An operator: put the deadline off as far as it goes, or how long this step waits for a signal."""
+
+    actor: str
+    reason: str
+    path: str | None = None
+    held: frozenset[str] = field(default=NOTHING_HELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Signalled:
     """Somebody sent a signal; `message_id` tells copies (S1)."""
 
@@ -209,7 +230,7 @@ class Reported:
     held: frozenset[str] = field(default=NOTHING_HELD)
 
 
-Act: TypeAlias = Retry | Edit | Skip | Force | Compensate | Finish
+Act: TypeAlias = Retry | Edit | Skip | Force | Compensate | Finish | MoveTimer | CancelTimer
 Event: TypeAlias = (
     Started
     | Replied

@@ -10,7 +10,8 @@
     stuck.py       steps that need an operator (C3)   recording.py   what a stuck saga keeps for later (C3)
     children.py    what children report (K2, K4)      obeying.py     a child obeys its parent (K1 to K3)
     signals.py     waits and sleeps (S1)              acts.py        operators (A1 to A5)
-    finishing.py   finish as is (A4)                  draft.py       the saga while it changes
+    finishing.py   finish as is (A4)                  moving.py      operators move what is due
+    draft.py       the saga while it changes
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from amends.coordinator.saga import acts, children, obeying, recording, replies, signals, timers
+from amends.coordinator.saga import acts, children, moving, obeying, recording, replies, signals, timers
 from amends.coordinator.saga.backward import turn_back
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.draft import Draft
@@ -30,6 +31,7 @@ from amends.coordinator.saga.events import (
     Act,
     Admitted,
     Called,
+    CancelTimer,
     Compensate,
     DeadlineReached,
     Edit,
@@ -37,6 +39,7 @@ from amends.coordinator.saga.events import (
     Finish,
     Force,
     InternalError,
+    MoveTimer,
     Replied,
     Reported,
     Retry,
@@ -132,6 +135,10 @@ def _apply(draft: Draft, event: Event) -> None:
             acts.compensate(draft, event)
         case Finish():
             acts.finish_as_is(draft, event)
+        case MoveTimer():
+            moving.move_timer(draft, event)
+        case CancelTimer():
+            moving.cancel_timer(draft, event)
         case Signalled():
             signals.signalled(draft, event)
         case Called():
