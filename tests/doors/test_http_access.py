@@ -22,6 +22,7 @@ ROUTES = [
     ("GET", "/definitions/place-order/1", None, "read"),
     ("GET", "/definitions/place-order/drawing", None, "read"),
     ("GET", "/definitions/place-order/1/diff?to=place-order@1", None, "read"),
+    ("GET", "/timers", None, "read"),
     ("GET", "/schedules", None, "read"),
     ("GET", "/schedules/nightly", None, "read"),
     ("GET", "/participants/payments/needs", None, "read"),
@@ -38,6 +39,8 @@ ROUTES = [
     ("POST", f"/sagas/{ID}/retry", {"reason": "x"}, "operate"),
     ("POST", f"/sagas/{ID}/skip", {"reason": "x", "path": "x"}, "operate"),
     ("POST", f"/sagas/{ID}/compensate", {"reason": "x"}, "operate"),
+    ("POST", f"/sagas/{ID}/timers/move", {"reason": "x", "in": "1h"}, "operate"),
+    ("POST", f"/sagas/{ID}/timers/cancel", {"reason": "x"}, "operate"),
     ("POST", "/outbox/retry", {"reason": "x"}, "operate"),
 ]
 
