@@ -36,7 +36,7 @@ def test_silence_is_unknown_so_the_step_is_undone(world: World) -> None:
 
 def test_a_timer_claimed_and_paused_beyond_its_lease_fires_once(make_world: Callable[..., World]) -> None:
     """E3: a claim that is gone has nothing to say. Guard: the token in HELD_TIMERS."""
-    world = make_world(timer_poll_s=30.0).start()
+    world = make_world(timer_poll_s=3_600.0).start()
     world.register(ONE)
     payments = world.participant("payments", lambda command: None)
     answer = world.start_saga("one", {})
@@ -66,7 +66,9 @@ def test_a_timer_claimed_and_paused_beyond_its_lease_fires_once(make_world: Call
 
 
 def test_a_forged_token_changes_nothing(world: World) -> None:
-    world.register(ONE)
+    # Its own timer must not come meanwhile.
+    patient = step("charge", to="payments", undo="refund", timeout="1h")
+    world.register(Saga("one", patient, version=1))
     payments = world.participant("payments", lambda command: None)
     answer = world.start_saga("one", {})
     payments.wait_for("do", "charge")

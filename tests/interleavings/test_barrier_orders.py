@@ -114,7 +114,7 @@ def test_a_retry_that_arrives_after_its_step_was_fenced_runs_no_more(town: Town,
         f"late-retry-{service}",
         chain(
             pivot(step("charge", to=service)),
-            step("notify", to=service, timeout="300ms", retry=ONCE_MORE),
+            step("notify", to=service, timeout="1s", retry=ONCE_MORE),
         ),
         version=1,
     )

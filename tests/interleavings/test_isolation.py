@@ -93,7 +93,7 @@ def test_a_queue_that_never_confirms_holds_up_no_other(
         town.add(Service(name, {"charge": "refund"}, make_database(participant_template)))
     impatient = Saga(
         "pay-impatiently",
-        step("charge", to="tortoise", undo="refund", timeout="200ms", retry=retry(first="50ms", limit=1)),
+        step("charge", to="tortoise", undo="refund", timeout="3s", retry=retry(first="50ms", limit=1)),
         version=1,
     )
     town.network.mute(command_queue(town.prefix, "tortoise", undo=False))
@@ -103,6 +103,8 @@ def test_a_queue_that_never_confirms_holds_up_no_other(
     for trip in others:
         trip.becomes("completed")
 
+    held = "SELECT count(*) FROM amends.timer WHERE held_since IS NOT NULL"
+    eventually(lambda: town.world.value(held) == len(waiting), what="every timeout to find its command unsent")
     assert {town.world.status(trip.id) for trip in waiting} == {"running"}
     town.network.mute()
     for trip in waiting:

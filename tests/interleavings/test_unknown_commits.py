@@ -219,7 +219,7 @@ def test_a_relays_commit_of_unknown_outcome_loses_and_repeats_nothing(
     with proxy_to(shop.database.url.render_as_string(hide_password=False)) as (proxy, url):
         proxy.cut(COMMIT, after=says, forward=happened)
         by_proxy = open_engine(url)
-        with shop.relaying(by_proxy, store=store, limits=quick(lease_s=3, confirm_s=2)):
+        with shop.relaying(by_proxy, store=store, limits=quick(lease_s=3)):
             # Its receipt deletes the row whatever was written before: let that be written first.
             eventually(lambda: rows(shop.database)[0].sent_at, what="the row to be marked sent")
             receipt.open()
