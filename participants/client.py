@@ -20,6 +20,7 @@ import msgspec
 from amends.outbox import wire
 from amends.outbox.message import Message
 from amends.outbox.ports import coordinator_queue
+from amends.participants.acts import Acts
 from amends.participants.door import Door
 from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga, WaitTimeout
 from amends.participants.payloads import encode
@@ -163,6 +164,11 @@ class Client:
                 status = view.status
             if left_s <= 0:
                 raise WaitTimeout(saga_id, status, timeout_s)
+
+    @property
+    def acts(self) -> Acts:
+        """An operator's acts: retry, edit, skip, force, compensate, finish. Needs `url` and a token that may."""
+        return Acts(self._http)
 
     def _ask_after(self, saga_id: str, wait_s: float) -> SagaView:
         answer = self._http.ask("GET", f"/sagas/{saga_id}?wait={wait_s:.3f}", longer_s=wait_s)

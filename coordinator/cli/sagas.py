@@ -1,4 +1,4 @@
-"""`amends sagas`: start, list, show, and an operator's acts."""
+"""`amends sagas`: start, list, show. The operator's acts are in `acts.py`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from uuid import UUID
 
 import click
 
-from amends.coordinator.cli.command import coordinator, json_option, reason_option
+from amends.coordinator.cli.acts import ACTS
+from amends.coordinator.cli.command import coordinator, json_option
 from amends.coordinator.cli.giving import given, json_input, labels_given
 from amends.coordinator.cli.printing import console, print_json, say
 from amends.coordinator.cli.tables import saga_table, show_saga
@@ -91,40 +92,5 @@ def show(saga_id: UUID, payloads: bool, as_json: bool) -> None:
         show_saga(console(), saga, timeline, payloads=payloads)
 
 
-@sagas.command()
-@click.argument("saga_id", type=click.UUID)
-@reason_option
-@click.option("--step", "path", help="Only this step. Default: everything that is stuck or waits.")
-@click.option("--deadline", metavar="DURATION", help="A new deadline, from now, such as 24h.")
-@json_option
-def retry(saga_id: UUID, reason: str, path: str | None, deadline: str | None, as_json: bool) -> None:
-    """Make everything outstanding due again; stuck steps in a new round."""
-    _act(saga_id, "retry", {"reason": reason, **given(path=path, deadline=deadline)}, as_json)
-
-
-@sagas.command()
-@click.argument("saga_id", type=click.UUID)
-@click.option("--step", "path", required=True, help="The stuck step.")
-@reason_option
-@json_option
-def skip(saga_id: UUID, path: str, reason: str, as_json: bool) -> None:
-    """Do without a stuck step, once a closing fence has told what became of it."""
-    _act(saga_id, "skip", {"reason": reason, "path": path}, as_json)
-
-
-@sagas.command()
-@click.argument("saga_id", type=click.UUID)
-@reason_option
-@json_option
-def compensate(saga_id: UUID, reason: str, as_json: bool) -> None:
-    """Turn a saga back now."""
-    _act(saga_id, "compensate", {"reason": reason}, as_json)
-
-
-def _act(saga_id: UUID, act: str, body: dict[str, object], as_json: bool) -> None:
-    with coordinator() as api:
-        done = api.post(f"/sagas/{saga_id}/{act}", body)
-    if as_json:
-        print_json(done)
-    else:
-        say(f"{act}: done; saga {done['id']} is {done['status']}")
+for _act in ACTS:
+    sagas.add_command(_act)

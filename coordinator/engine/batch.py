@@ -36,7 +36,7 @@ from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.timing import HeldTimer, Timing
 from amends.coordinator.engine.writing import write
 from amends.coordinator.saga.errors import ActRefused
-from amends.coordinator.saga.events import Admitted, Compensate, Finish, InternalError, MoveTimer, Retry
+from amends.coordinator.saga.events import Admitted, Compensate, Edit, Finish, InternalError, MoveTimer, Retry
 from amends.coordinator.saga.state import FORMAT, Phase, queue_of
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
@@ -192,7 +192,7 @@ class Batch:
             reason = "nothing to do: nothing is outstanding"
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
         details = None
-        if isinstance(act, Retry) and act.deadline:
+        if isinstance(act, Retry | Edit) and act.deadline:
             details = json_text({"deadline": act.deadline})
         elif isinstance(act, MoveTimer):
             details = json_text({"due": act.due})

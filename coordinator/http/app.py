@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from amends.coordinator import queries
 from amends.coordinator.engine.contract import Engine
 from amends.coordinator.http import (
+    acts,
     definitions,
     drawing,
     explaining,
@@ -83,6 +84,17 @@ def build_app(
         engine=coordinator, reading=reading, waiting=waiting, looking=looking, scrape=scrape
     )
     answer_errors(app)
-    for routes in (sagas, explaining, drawing, timers, definitions, participants, schedules, outbox, health):
+    for routes in (
+        sagas,
+        acts,
+        explaining,
+        drawing,
+        timers,
+        definitions,
+        participants,
+        schedules,
+        outbox,
+        health,
+    ):
         app.include_router(routes.router)
     return app

@@ -198,6 +198,20 @@ class CancelTimerBody(ActBody):
     path: Path | None = Field(None, description="The step. Default: the saga's deadline.")
 
 
+class EditBody(SkipBody):
+    """Give a step that is not done other args, and ask it again in a new round."""
+
+    args: Any = Field(description="What the command gets from now on, in place of the definition's args.")
+    deadline: Duration | None = Field(None, description="A new deadline, from now.", examples=["24h"])
+
+
+class ForceBody(SkipBody):
+    """Say what came of a stuck step: a result, or with `refuse` a refusal."""
+
+    result: Any = Field(None, description="The result that later steps see.")
+    refuse: bool = Field(False, description="It is refused instead: the saga compensates.")
+
+
 class OutboxRetryBody(ActBody):
     """Send parked rows again."""
 

@@ -1,13 +1,9 @@
-"""Sagas over HTTP: start, look, wait, list, and the operator's acts."""
+"""Sagas over HTTP: start, look, wait, list. The operator's acts are in `acts.py`."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
 import time
-from datetime import UTC, datetime
 from typing import Annotated, Final
 from uuid import UUID, uuid4
 
@@ -16,23 +12,21 @@ from fastapi import APIRouter, Header, Query, Response
 
 from amends.coordinator import queries
 from amends.coordinator.engine.contract import StartAnswer, Verdict
-from amends.coordinator.http.access import Operator, Reader, Starter
-from amends.coordinator.http.acting import act_on
+from amends.coordinator.http.access import Reader, Starter
 from amends.coordinator.http.answers import Refusal
 from amends.coordinator.http.door import Door
 from amends.coordinator.http.finding import there
-from amends.coordinator.http.parameters import labels_of, moment_or_none, plain
-from amends.coordinator.http.requests import (
-    ActBody,
-    RetryBody,
-    SkipBody,
-    StartBody,
-    duration_of,
+from amends.coordinator.http.parameters import (
+    cursor_of,
+    labels_of,
+    moment_or_none,
+    plain,
+    position_of,
 )
+from amends.coordinator.http.requests import StartBody
 from amends.coordinator.http.showing import shown_line, shown_saga, shown_timeline
-from amends.coordinator.http.views import ActView, SagaPage, SagaView, StartedView, TimelineView
+from amends.coordinator.http.views import SagaPage, SagaView, StartedView, TimelineView
 from amends.coordinator.records import Position, SagaFilter
-from amends.coordinator.saga.events import Compensate, Retry, Skip
 from amends.coordinator.saga.state import Status
 from amends.outbox.wire import Start, saga_id_of
 
@@ -97,10 +91,10 @@ async def list_sagas(
         after=moment_or_none("newer", newer),
     )
     # One more than asked for tells whether there is a next page.
-    rows = await door.reading.run(queries.page_of_sagas, wanted, _position(cursor), limit + 1)
+    rows = await door.reading.run(queries.page_of_sagas, wanted, position_of(cursor), limit + 1)
     more = len(rows) > limit
     shown = rows[:limit]
-    following = _cursor(Position(shown[-1].created_at, shown[-1].id)) if more else None
+    following = cursor_of(Position(shown[-1].created_at, shown[-1].id)) if more else None
     return SagaPage(sagas=[shown_line(row) for row in shown], next=following)
 
 
@@ -128,28 +122,6 @@ async def get_timeline(saga_id: UUID, door: Door, _: Reader) -> TimelineView:
     return await door.reading.run(lambda _: shown_timeline(found, catalog, rows_max=TIMELINE_MAX))
 
 
-@router.post("/{saga_id}/retry")
-async def retry_saga(saga_id: UUID, body: RetryBody, door: Door, caller: Operator) -> ActView:
-    """Make everything outstanding due again; stuck steps in a new round."""
-    deadline = None
-    if body.deadline is not None:
-        deadline = time.time_ns() // 1_000_000 + duration_of(body.deadline)
-    act = Retry(actor=caller.name, reason=body.reason, path=body.path, deadline=deadline)
-    return await act_on(door, saga_id, act)
-
-
-@router.post("/{saga_id}/skip")
-async def skip_step(saga_id: UUID, body: SkipBody, door: Door, caller: Operator) -> ActView:
-    """Do without a stuck step, once a closing fence has told what became of it."""
-    return await act_on(door, saga_id, Skip(actor=caller.name, reason=body.reason, path=body.path))
-
-
-@router.post("/{saga_id}/compensate")
-async def compensate_saga(saga_id: UUID, body: ActBody, door: Door, caller: Operator) -> ActView:
-    """Turn back now."""
-    return await act_on(door, saga_id, Compensate(actor=caller.name, reason=body.reason))
-
-
 def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
     match answer.verdict:
         case Verdict.CONFLICT:
@@ -170,19 +142,3 @@ def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
             return Refusal(409, "suspended", answer.reason, "name")
         case _:
             return Refusal(422, "invalid_input", answer.reason, answer.field or "input")
-
-
-def _cursor(position: Position) -> str:
-    text = json.dumps([position.created_at.astimezone(UTC).isoformat(), position.id])
-    return base64.urlsafe_b64encode(text.encode()).decode()
-
-
-def _position(cursor: str | None) -> Position | None:
-    if cursor is None:
-        return None
-    try:
-        at, saga_id = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
-        return Position(datetime.fromisoformat(at), str(UUID(saga_id)))
-    except (binascii.Error, ValueError, TypeError, AttributeError):
-        message = "cursor: must be the `next` of a page of this list"
-        raise Refusal(422, "invalid_request", message, "cursor") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -21,6 +21,23 @@ class ActView(BaseModel):
 
     id: str
     status: str | None
+
+
+class ActedView(BaseModel):
+    """One of many sagas after an act, or before a dry run's. `reason` tells why it was refused."""
+
+    id: str
+    name: str
+    outcome: Literal["applied", "refused", "would"]
+    status: str | None
+    reason: str
+
+
+class ActedPage(BaseModel):
+    """Some of many sagas; `next` is the cursor of the others, null if there are none."""
+
+    sagas: list[ActedView]
+    next: str | None
 
 
 class StuckView(BaseModel):

@@ -41,6 +41,15 @@ ROUTES = [
     ("POST", f"/sagas/{ID}/compensate", {"reason": "x"}, "operate"),
     ("POST", f"/sagas/{ID}/timers/move", {"reason": "x", "in": "1h"}, "operate"),
     ("POST", f"/sagas/{ID}/timers/cancel", {"reason": "x"}, "operate"),
+    ("POST", f"/sagas/{ID}/edit", {"reason": "x", "path": "x", "args": {}}, "operate"),
+    ("POST", f"/sagas/{ID}/force", {"reason": "x", "path": "x"}, "operate"),
+    ("POST", f"/sagas/{ID}/finish", {"reason": "x"}, "operate"),
+    (
+        "POST",
+        "/sagas/acts",
+        {"what": {"act": "finish", "reason": "x"}, "where": {"name": "x"}, "dry_run": True},
+        "operate",
+    ),
     ("POST", "/outbox/retry", {"reason": "x"}, "operate"),
 ]
 
