@@ -104,7 +104,9 @@ def test_a_queue_that_never_confirms_holds_up_no_other(
         trip.becomes("completed")
 
     held = "SELECT count(*) FROM amends.timer WHERE held_since IS NOT NULL"
-    eventually(lambda: town.world.value(held) == len(waiting), what="every timeout to find its command unsent")
+    eventually(
+        lambda: town.world.value(held) == len(waiting), what="every timeout to find its command unsent"
+    )
     assert {town.world.status(trip.id) for trip in waiting} == {"running"}
     town.network.mute()
     for trip in waiting:
