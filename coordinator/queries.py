@@ -47,6 +47,7 @@ _HEADER = """id::text, name, version, status, backwards, key, labels, input_hash
 # One saga's header, with its overrides.
 HEADER = f"""
     SELECT {_HEADER}, coalesce(head->'overrides', '[]'), input::text, coalesce(head->>'pivot', 'none'),
+        head->'parent', coalesce(head->>'decision', 'none'),
         (extract(epoch FROM clock_timestamp()) * 1000)::bigint
     FROM amends.saga WHERE id = %(id)s::uuid
 """
@@ -231,8 +232,8 @@ def _find(
         gone = connection.exec_driver_sql(PRUNED, wanted).first()
         return Pruned(*gone) if gone is not None else None
     steps = [_step(step) for step in connection.exec_driver_sql(steps_sql, wanted).all()]
-    *header, overrides, input_text, pivot, now_ms = row
-    return Detail(Header(*header), overrides, input_text, pivot, now_ms, steps)
+    *header, overrides, input_text, pivot, parent, decision, now_ms = row
+    return Detail(Header(*header), overrides, input_text, pivot, parent, decision, now_ms, steps)
 
 
 def _step(row: Sequence[Any]) -> StepRow:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from amends.coordinator.saga.json import Json
 
@@ -95,12 +96,17 @@ class StepRow:
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """One saga in full, as it was at `now_ms`. `input` and the steps' results are JSON text."""
+    """One saga in full, as it was at `now_ms`. `input` and the steps' results are JSON text.
+
+    `parent` is set for a child, `decision` what that has told it (K).
+    """
 
     header: Header
     overrides: Sequence[str]
     input: str
     pivot: str
+    parent: Mapping[str, Any] | None
+    decision: str
     now_ms: int
     steps: Sequence[StepRow]
 

@@ -8,11 +8,20 @@ lines tell only what the log itself says.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import AttemptClosed, Effect, StepStuck
+from amends.coordinator.saga.effects import (
+    AttemptClosed,
+    Call,
+    Effect,
+    Ended,
+    Publish,
+    Report,
+    StepStuck,
+    Tell,
+)
 from amends.coordinator.saga.effects import Send as Sent
 from amends.coordinator.saga.events import (
     Admitted,
@@ -37,13 +46,16 @@ from amends.coordinator.saga.events import (
     Unsendable,
 )
 from amends.coordinator.saga.machine import advance, begin
-from amends.coordinator.saga.state import Saga, Status
+from amends.coordinator.saga.state import Phase, Saga, Status, Step
 from amends.coordinator.why.words import clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line. Times and durations are milliseconds; `duration` is since the command was sent."""
+    """One line. Times and durations are milliseconds; `duration` is since the command was sent.
+
+    `next_at` is when the next attempt was due after one in vain, or when a wait is over.
+    """
 
     at: int
     what: str
@@ -54,6 +66,7 @@ class Entry:
     outcome: str | None = None
     error: str | None = None
     actor: str | None = None
+    next_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +94,15 @@ def replay(definition: Definition, first: Saga, log: Sequence[tuple[int, Event]]
 
 def beginning(definition: Definition, saga: Saga) -> Saga:
     """The saga as it was before its first event."""
-    return begin(definition, id=saga.id, input=saga.input, labels=saga.labels, now=saga.started)
+    return begin(
+        definition,
+        id=saga.id,
+        input=saga.input,
+        labels=saga.labels,
+        now=saga.started,
+        parent=saga.parent,
+        decision=saga.decision,
+    )
 
 
 def entries(course: Sequence[Happened]) -> list[Entry]:
@@ -100,23 +121,63 @@ class _Telling:
     unanswered: dict[tuple[str, int], Entry] = field(default_factory=dict)
 
     def tell(self, happened: Happened) -> None:
+        told = len(self.lines)
         self.lines.extend(self._event(happened.at, happened.event))
         for effect in happened.effects:
-            match effect:
-                case Sent(path=path, op=op, attempt=attempt):
-                    line = Entry(at=happened.at, what="sent", path=path, op=op.value, attempt=attempt)
-                    self.unanswered[path, attempt] = line
-                case AttemptClosed(path=path, op=op, outcome="timeout") if isinstance(
-                    happened.event, TimerFired
-                ):
-                    attempt = happened.event.attempt
-                    self.lines.append(self._answer(happened.at, path, op.value, attempt, "timeout", None))
-                case StepStuck(path=path, reason=reason):
-                    self.lines.append(Entry(at=happened.at, what="stuck", path=path, error=reason))
-                case _:
-                    pass  # An end shows as the change of status.
-        if happened.before is not None and happened.after is not None:
-            self._status(happened.at, happened.before, happened.after)
+            self.lines.extend(self._effect(happened, effect))
+        before, after = happened.before, happened.after
+        if before is None or after is None:
+            return
+        for path, step in after.steps.items():
+            was = before.steps.get(path)
+            if step is not was:
+                self._moved(happened, was, step, told)
+        self.lines += [
+            Entry(at=happened.at, what="override", error=override)
+            for override in after.overrides[len(before.overrides) :]
+        ]
+        self._status(happened.at, before, after)
+
+    def _effect(self, happened: Happened, effect: Effect) -> Iterator[Entry]:
+        at = happened.at
+        match effect:
+            case Sent(path=path, op=op, attempt=attempt):
+                self.unanswered[path, attempt] = Entry(
+                    at=at, what="sent", path=path, op=op.value, attempt=attempt
+                )
+            case AttemptClosed(path=path, op=op, outcome="timeout") if isinstance(happened.event, TimerFired):
+                yield self._answer(at, path, op.value, happened.event.attempt, "timeout", None)
+            case StepStuck(path=path, reason=reason):
+                yield Entry(at=at, what="stuck", path=path, error=reason)
+            case Publish():
+                yield Entry(at=at, what="event", path=effect.path, op=effect.op.value, outcome=effect.type)
+            case Call():
+                yield Entry(at=at, what="call", path=effect.parent.path, outcome=f"saga {effect.child}")
+            case Tell():
+                yield Entry(at=at, what="told its child", path=effect.parent.path, outcome=effect.order.value)
+            case Report():
+                why = effect.reason or None
+                yield Entry(at=at, what="told its parent", outcome=effect.outcome.value, error=why)
+            case AttemptClosed() | Ended():
+                return  # The answer is a line of its own, and an end shows as the change of status.
+            case _:
+                assert_never(effect)
+
+    def _moved(self, happened: Happened, was: Step | None, step: Step, told: int) -> None:
+        """What a step began to wait for, and when that comes."""
+        phase = was.phase if was is not None else None
+        if step.phase is Phase.PARKED and phase is not Phase.PARKED:
+            why = "no room in its window, or its breaker is open"
+            line = Entry(at=happened.at, what="held back", path=step.path, op=step.op.value, error=why)
+            self.lines.append(line)
+        elif step.phase is Phase.BACKOFF and phase is Phase.AWAITING:
+            for index in range(told, len(self.lines)):
+                if (self.lines[index].what, self.lines[index].path) == ("step", step.path):
+                    self.lines[index] = replace(self.lines[index], next_at=step.due)
+        elif step.phase is Phase.WAITING and phase is not Phase.WAITING:
+            self.lines.append(Entry(at=happened.at, what="waits", path=step.path, next_at=step.due))
+        elif phase is Phase.WAITING and isinstance(happened.event, TimerFired):
+            self.lines.append(Entry(at=happened.at, what="time is up", path=step.path))
 
     def _status(self, at: int, before: Saga, after: Saga) -> None:
         if after.status is before.status:
@@ -169,7 +230,7 @@ class _Telling:
             case Called():
                 yield Entry(at=at, what="called again", outcome=f"round {event.round}")
             case Told():
-                yield Entry(at=at, what="told by its parent", outcome=event.order.value)
+                yield Entry(at=at, what="its parent decides", outcome=event.order.value)
             case Reported():
                 reason = event.reason or None
                 yield Entry(at=at, what="child", path=event.path, outcome=event.outcome.value, error=reason)

@@ -92,6 +92,13 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
         outcome = entry["outcome"]
         what = entry["op"] if entry["what"] == "step" else entry["what"]
         why = entry["error"]
+        if entry["next_at"]:
+            what_next = "again" if entry["what"] == "step" else "until"
+            why = (
+                f"{why}; {what_next} {_clock(entry['next_at'])}"
+                if why
+                else f"{what_next} {_clock(entry['next_at'])}"
+            )
         if entry["actor"]:
             why = f"{entry['actor']}: {why}"
         table.add_row(

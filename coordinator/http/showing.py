@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from amends.coordinator import timeline
@@ -18,8 +19,8 @@ from amends.coordinator.http.views import (
     moment,
 )
 from amends.coordinator.records import Detail, Header, History, LogRow, StepRow
-from amends.coordinator.saga.events import Event
-from amends.coordinator.saga.state import FORMAT, Saga, Status
+from amends.coordinator.saga.events import Event, Told
+from amends.coordinator.saga.state import FORMAT, Decision, Parent, Saga, Status
 from amends.coordinator.why.sagas import in_words, summary
 
 
@@ -75,7 +76,10 @@ def _course(history: History, catalog: Catalog) -> list[timeline.Happened]:
     definition = catalog.get(header.name, header.version)
     if definition is None:
         return told
-    first = timeline.beginning(definition, _begun(history.detail))
+    begun = _begun(history.detail)
+    if any(isinstance(event, Told) for _, event in log):
+        begun = replace(begun, decision=Decision.NONE)  # It was told later, by an event of the log.
+    first = timeline.beginning(definition, begun)
     return list(timeline.replay(definition, first, log))
 
 
@@ -99,6 +103,8 @@ def _begun(detail: Detail) -> Saga:
         started=header.started_ms,
         clock=header.started_ms,
         deadline=header.deadline_ms,
+        parent=Parent(**detail.parent) if detail.parent is not None else None,
+        decision=Decision(detail.decision),
     )
 
 
@@ -130,6 +136,7 @@ def _entry(entry: timeline.Entry) -> EntryView:
         outcome=entry.outcome,
         error=entry.error,
         actor=entry.actor,
+        next_at=_maybe(entry.next_at),
     )
 
 

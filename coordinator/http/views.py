@@ -101,7 +101,10 @@ class SagaPage(BaseModel):
 
 
 class EntryView(BaseModel):
-    """One line of a timeline. `duration` is seconds since the command was sent."""
+    """One line of a timeline. `duration` is seconds since the command was sent.
+
+    `next_at` is when the next attempt was due after one in vain, or when a wait is over.
+    """
 
     at: datetime
     what: str
@@ -112,6 +115,7 @@ class EntryView(BaseModel):
     outcome: str | None = None
     error: str | None = None
     actor: str | None = None
+    next_at: datetime | None = None
 
 
 class TimelineView(BaseModel):
