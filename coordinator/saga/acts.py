@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amends.coordinator.saga.backward import given_back, turn_back
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import Order, Tell
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import Compensate, Edit, Finish, Force, Retry, Skip
@@ -15,6 +15,7 @@ from amends.coordinator.saga.leaves import CallNode, StepNode
 from amends.coordinator.saga.recording import leave, make_due
 from amends.coordinator.saga.sending import ask, renew
 from amends.coordinator.saga.state import Did, Op, Phase, Pivot, Status
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Zone
 
 
@@ -62,6 +63,7 @@ def skip(draft: Draft, act: Skip) -> None:
     step = _stuck_step(draft, act.path, "skipped")
     leave(draft)
     if step.phase is Phase.STUCK:
+        step.forces = None
         _settle(draft, step, f"skip {step.path} by {act.actor}: {act.reason}")
     make_due(draft)
 
@@ -73,6 +75,10 @@ def force(draft: Draft, act: Force) -> None:
         raise ActRefused(
             f"a refusal of {step.name} would decide nothing: the saga compensates, or is past its point of no return; "
             f"skip it, or force a result"
+        )
+    if act.refuse and step.place.zone is Zone.PIVOT and isinstance(step.place.node, CallNode):
+        raise ActRefused(
+            f"{step.name} is the pivot, and a saga of its own: only that knows; compensate, which asks it (P1)"
         )
     leave(draft)
     if step.phase is Phase.STUCK:
@@ -100,11 +106,12 @@ def finish_as_is(draft: Draft, act: Finish) -> None:
     """End a stuck saga where it stands, once closing fences told what became of what is outstanding (A1, A4)."""
     if draft.status is not Status.STUCK:
         raise ActRefused(f"the saga is {draft.status}, not stuck; only a stuck saga can be finished as it is")
+    was_backwards = draft.backwards
     leave(draft)
-    if draft.stuck or not draft.resent:
+    if draft.backwards is was_backwards and not draft.status.ended:
         finish(draft, f"finish by {act.actor}: {act.reason}")
     else:
-        make_due(draft)  # What was recorded has freed it: it goes on by itself.
+        make_due(draft)  # What was recorded has turned it back: this is not what the operator looked at.
 
 
 def _in_a_new_round(draft: Draft, step: StepDraft) -> None:
@@ -185,7 +192,8 @@ def set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
     """Move the deadline; None leaves it. Refused where it would do nothing, or has passed."""
     before_pivot = not draft.backwards and draft.pivot in (Pivot.NONE, Pivot.AHEAD)
     if deadline is None:
-        if was_stuck and before_pivot and draft.deadline is not None and draft.deadline <= draft.now:
+        passed = draft.deadline is not None and draft.deadline <= draft.now
+        if was_stuck and before_pivot and not draft.through and passed:
             raise ActRefused(
                 "its deadline has passed, so it would turn back at once; retry with a new deadline, or compensate"
             )
@@ -216,6 +224,8 @@ def _stuck(draft: Draft) -> str:
 
 def _awaited(draft: Draft) -> str:
     waiting = [
-        f"{step.path} ({step.op})" for step in draft.steps() if step.phase in (Phase.AWAITING, Phase.PARKED)
+        f"{step.path} ({step.op})"
+        for step in draft.steps()
+        if step.phase in (Phase.AWAITING, Phase.PARKED, Phase.WAITING)
     ]
     return f"under way are {', '.join(waiting)}" if waiting else _stuck(draft)

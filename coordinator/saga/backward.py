@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from amends.coordinator.saga.confirming import chosen
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import Publish
 from amends.coordinator.saga.ending import compensated
 from amends.coordinator.saga.fans import close, give_back, retreat
 from amends.coordinator.saga.leaves import CallNode, EmitNode, SleepNode, StepNode, WaitNode
 from amends.coordinator.saga.sending import ask
 from amends.coordinator.saga.state import Did, Op, Phase, Status
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.stuck import give_to_operator
 from amends.coordinator.saga.tree import ChainNode, ChooseNode, EachNode, GroupNode, PivotNode
 from amends.coordinator.saga.walk import Place, outer_scope
@@ -23,6 +24,8 @@ def turn_back(draft: Draft, cause: str) -> None:
     draft.status = Status.COMPENSATING
     draft.cause = cause
     draft.wants_back = ""
+    draft.finishing = False  # What was to stay as it is does not stay after all.
+    draft.require(leaf.name for leaf in draft.plan.root.leaves(0))
     if _give_back(draft, draft.plan.root, ""):
         compensated(draft)
 
@@ -106,7 +109,7 @@ def undo(draft: Draft, step: StepDraft) -> bool:
             if node.undo is not None and step.op is Op.DO:
                 effect = Publish(path=step.path, op=Op.UNDO, type=node.undo, data=step.result)
                 draft.effects.append(effect)
-            step.op = Op.UNDO
+                step.op = Op.UNDO
             return _nothing_to_undo(draft, step)
         case CallNode():
             return _undo_call(draft, step)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import assert_never
 
 from amends.coordinator.saga.backward import given_back, turn_back
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import ReportOutcome
 from amends.coordinator.saga.events import Reported
 from amends.coordinator.saga.forward import succeed
 from amends.coordinator.saga.giving_up import refused
 from amends.coordinator.saga.identity import child_of
 from amends.coordinator.saga.state import Did, Op, Phase
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.stuck import give_to_operator
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from amends.coordinator.saga.draft import CONFIRMING, Draft, StepDraft
+from amends.coordinator.saga.draft import CONFIRMING, Draft
 from amends.coordinator.saga.effects import Order, Tell
 from amends.coordinator.saga.fans import began, close, spread
 from amends.coordinator.saga.identity import child_of, parent_of
 from amends.coordinator.saga.leaves import CallNode, EmitNode, SleepNode, StepNode, WaitNode
 from amends.coordinator.saga.sending import ask
 from amends.coordinator.saga.state import Did, Fan, Op, Phase
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.tree import ChainNode, ChooseNode, EachNode, GroupNode, PivotNode
 from amends.coordinator.saga.walk import Place, outer_scope
 
 
 def begin_confirming(draft: Draft) -> None:
     """Ask for every confirm, tell every child. The decision is stored with it, in one transaction."""
+    draft.require(leaf.name for leaf in draft.plan.root.leaves(0) if leaf.settles)
     outstanding = sum(not _confirm(draft, child, "") for child in draft.plan.root.children)
     if outstanding:
         draft.positions[CONFIRMING] = outstanding
@@ -34,7 +36,7 @@ def confirmed(draft: Draft, step: StepDraft) -> None:
         if isinstance(parent.node, EachNode):
             close(draft, parent, scope)
             scope = outer_scope(scope, len(parent.eaches))
-            if not spread(draft, parent, scope, _confirm):
+            if not spread(draft, parent, scope, _confirm, _is_settled):
                 return
         elif draft.count(parent.id + scope, -1) > 0:
             return
@@ -64,7 +66,7 @@ def _confirm(draft: Draft, place: Place, scope: str) -> bool:
             if fan is None:
                 return True
             draft.fans[key] = Fan(total=fan.total)
-            return spread(draft, place, scope, _confirm)
+            return spread(draft, place, scope, _confirm, _is_settled)
         case ChainNode() | GroupNode() | ChooseNode() | PivotNode():
             children = place.children
             if isinstance(place.node, ChooseNode):
@@ -77,6 +79,10 @@ def _confirm(draft: Draft, place: Place, scope: str) -> bool:
             return True
         case _:
             assert_never(place.node)
+
+
+def _is_settled(place: Place) -> bool:
+    return place.settles
 
 
 def chosen(draft: Draft, choose: Place, scope: str) -> tuple[Place, ...]:

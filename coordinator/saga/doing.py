@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import Call, Publish
 from amends.coordinator.saga.evaluating import Unresolved, resolve
 from amends.coordinator.saga.expressions import Expression
@@ -15,6 +15,7 @@ from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.leaves import CallNode, EmitNode, SleepNode, StepNode, WaitNode
 from amends.coordinator.saga.sending import send
 from amends.coordinator.saga.state import Did, Op, Phase, Pivot
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.surroundings import Around
 from amends.coordinator.saga.walk import Zone
 

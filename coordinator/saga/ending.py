@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from amends.coordinator.saga.confirming import begin_confirming
 from amends.coordinator.saga.draft import CONFIRMING, THROUGH, Draft
-from amends.coordinator.saga.effects import Report, ReportOutcome
+from amends.coordinator.saga.effects import Order, Report, ReportOutcome
 from amends.coordinator.saga.evaluating import Unresolved, resolve
 from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.settling import tell_children
 from amends.coordinator.saga.state import Decision, Parent, Pivot, Saga, Status
 from amends.coordinator.saga.surroundings import Around
 
@@ -22,8 +23,13 @@ def arrive(draft: Draft) -> None:
 
 
 def decide(draft: Draft) -> None:
-    """The saga has succeeded. Without a pivot the decision to confirm is its own, stored before it is told (P2)."""
-    if draft.pivot is Pivot.NONE and draft.plan.root.settles and not draft.finishing:
+    """The saga has succeeded. Without a pivot the decision to confirm is its own, stored before it is told (P2).
+
+    One that an operator finished as it is confirms nothing; its children stay as they are (A4).
+    """
+    if draft.finishing:
+        tell_children(draft, Order.SETTLE)
+    elif draft.pivot is Pivot.NONE and draft.plan.root.settles:
         draft.pivot = Pivot.PASSED
         begin_confirming(draft)
     end_if_done(draft)

@@ -7,13 +7,14 @@ from typing import assert_never
 from amends.coordinator.saga.backward import turn_back
 from amends.coordinator.saga.confirming import begin_confirming
 from amends.coordinator.saga.doing import do
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.ending import arrive
 from amends.coordinator.saga.evaluating import Unresolved, holds
 from amends.coordinator.saga.fans import close, spread
 from amends.coordinator.saga.leaves import CallNode, EmitNode, SleepNode, StepNode, WaitNode
 from amends.coordinator.saga.sending import resend
 from amends.coordinator.saga.state import Fan, Op, Phase, Pivot
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.stuck import give_to_operator
 from amends.coordinator.saga.surroundings import Around, count_of, items_of
 from amends.coordinator.saga.tree import ChainNode, ChooseNode, EachNode, GroupNode, PivotNode
@@ -41,6 +42,7 @@ def again(draft: Draft, step: StepDraft) -> None:
     if step.op is not Op.DO:
         resend(draft, step)
     elif isinstance(step.place.node, EachNode):
+        draft.move(step, Phase.SETTLED)  # It stood for items that could not be had.
         if _fan_out(draft, step.place, step.scope):
             succeed(draft, step)
     elif do(draft, step):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import assert_never
 
 from amends.coordinator.saga.backward import turn_back
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.sending import ask
 from amends.coordinator.saga.state import Did, Op, Pivot
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.stuck import give_to_operator
 from amends.coordinator.saga.walk import Zone
 
@@ -33,11 +34,12 @@ def give_up(draft: Draft, step: StepDraft, reason: str) -> None:
 def refused(draft: Draft, step: StepDraft, reason: str, *, certain: bool) -> None:
     """The step's `do` was refused (M2); a refusal in doubt is compensated as well, and a pivot's is an operator's."""
     step.did = Did.REFUSED if certain else Did.IN_DOUBT
-    step.error = reason
     match step.place.zone:
         case Zone.BEFORE:
+            step.error = reason
             turn_back(draft, f"{step.name} was refused: {reason}")
         case Zone.PIVOT if certain:
+            step.error = reason
             turn_back(draft, f"{step.name} was refused: {reason}")
         case Zone.PIVOT:
             give_to_operator(draft, step, f"refused, but it may have happened: {reason}")

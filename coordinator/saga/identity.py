@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID, uuid5
 
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.state import Parent
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Zone
 
 # The namespace of children's ids. Never to change: a call that is repeated would start another child.

@@ -9,6 +9,7 @@
     giving_up.py   what follows when a step fails     timers.py      timeouts, back-offs, the deadline (M4)
     stuck.py       steps that need an operator (C3)   recording.py   what a stuck saga keeps for later (C3)
     children.py    what children report (K2, K4)      obeying.py     a child obeys its parent (K1 to K3)
+    settling.py    what children are told at an end (A4)
     signals.py     waits and sleeps (S1)              acts.py        operators (A1 to A5)
     finishing.py   finish as is (A4)                  moving.py      operators move what is due
     draft.py       the saga while it changes
@@ -164,6 +165,10 @@ def _started(draft: Draft) -> None:
         return
     if draft.decision is Decision.COMPENSATE:
         turn_back(draft, "its parent decided against it before it had begun")
+    elif draft.plan.pivot is not None and draft.parent is not None and draft.parent.holds:
+        turn_back(
+            draft, "it has a pivot, and its parent may still turn back: it must not be called before one (K2)"
+        )
     else:
         begin_all(draft)
 
@@ -191,7 +196,7 @@ def _replied(draft: Draft, reply: Replied) -> None:
 def _unsendable(draft: Draft, event: Unsendable) -> None:
     """The attempt that was just wanted never left, and none after it would (O5)."""
     step = draft.step(event.path)
-    if step is None or step.attempt != event.attempt or step.phase is not Phase.AWAITING:
+    if step is None or step.attempt != event.attempt or step.phase not in (Phase.AWAITING, Phase.WAITING):
         return
     if step.op is not Op.DO:
         give_to_operator(draft, step, f"{step.op}: {event.reason}")

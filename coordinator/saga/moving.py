@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Final
 
 from amends.coordinator.saga.acts import set_deadline, unknown_step
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.durations import DAY
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import CancelTimer, MoveTimer
 from amends.coordinator.saga.leaves import WaitNode
 from amends.coordinator.saga.state import Phase, Status
+from amends.coordinator.saga.step_draft import StepDraft
 
 LONGEST: Final = 366 * DAY
 

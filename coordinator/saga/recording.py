@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from amends.coordinator.saga import children, signals
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import ReportOutcome
 from amends.coordinator.saga.events import Outcome, Replied, Reported
 from amends.coordinator.saga.forward import again
@@ -14,6 +14,7 @@ from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.replies import concerns, only_informs, take
 from amends.coordinator.saga.sending import renew
 from amends.coordinator.saga.state import Op, Phase, Status
+from amends.coordinator.saga.step_draft import StepDraft
 
 _OUTSTANDING: Final = (Phase.AWAITING, Phase.BACKOFF, Phase.PARKED)
 
@@ -27,6 +28,8 @@ def record(draft: Draft, step: StepDraft, news: News) -> None:
         return
     if not _would_move(draft, step, news) or _has_done(step):
         return
+    if step.recorded is not None and news.outcome is ReportOutcome.STUCK:
+        return  # Its outcome is known already (K4).
     step.recorded = _to_json(news)
     if draft.stuck and all(one.recorded is not None for one in draft.steps() if one.phase is Phase.STUCK):
         leave(draft)
@@ -104,6 +107,7 @@ def _to_json(news: News) -> dict[str, Json]:
         "reason": news.reason,
         "certain": news.certain,
         "in_doubt": news.in_doubt,
+        "ran_in_round": news.ran_in_round,
         "closes": news.closes.value if news.closes is not None else None,
     }
 

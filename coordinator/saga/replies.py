@@ -10,7 +10,7 @@ from typing import assert_never
 
 from amends.coordinator.saga.backward import given_back, turn_back
 from amends.coordinator.saga.confirming import confirmed
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.ending import end_if_done
 from amends.coordinator.saga.events import Outcome, Replied
 from amends.coordinator.saga.finishing import finished
@@ -18,6 +18,7 @@ from amends.coordinator.saga.forward import succeed
 from amends.coordinator.saga.giving_up import give_up, refused
 from amends.coordinator.saga.sending import close_attempt, in_vain
 from amends.coordinator.saga.state import Did, Op, Phase
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.stuck import give_to_operator
 
 

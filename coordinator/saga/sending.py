@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import AttemptClosed, Order, Send, Tell
 from amends.coordinator.saga.identity import child_of, parent_of
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.leaves import StepNode
 from amends.coordinator.saga.policies import Retry
 from amends.coordinator.saga.state import Did, Op, Phase, Pivot, queue_of
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Zone
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from amends.coordinator.saga.bounds import SIGNALS_MAX
 from amends.coordinator.saga.doing import signal_of, take_signal
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.durations import written
 from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.forward import succeed
 from amends.coordinator.saga.giving_up import give_up
 from amends.coordinator.saga.leaves import SleepNode, WaitNode
 from amends.coordinator.saga.state import Did, Phase, Status
+from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Place, scope_of
 
 

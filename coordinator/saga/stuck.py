@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from amends.coordinator.saga.draft import Draft, StepDraft
+from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.durations import MINUTE
 from amends.coordinator.saga.effects import Publish, Report, ReportOutcome, StepStuck
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Op, Phase, Status
+from amends.coordinator.saga.step_draft import StepDraft
 
 SOON: Final = MINUTE
 _SHOWN_MAX: Final = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from amends.coordinator.saga.bounds import ITEMS_MAX
 from amends.coordinator.saga.draft import Draft
+from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.evaluating import Unresolved, resolve
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Did
@@ -71,10 +72,23 @@ class Around:
         total = fan.total if fan is not None else count_of(each, items_of(self._draft, each, scope))
         scopes = [f"{scope}/{number}" for number in range(total)]
         if depth + 1 < len(place.eaches):
-            return [self._results(place, one, depth + 1) for one in scopes]
+            return self._nested(place, scopes, depth + 1)
         self._draft.require(place.name + one for one in scopes)
         steps = [self._draft.result_of(place.name + one) for one in scopes]
         return [step.result if step is not None else None for step in steps]
+
+    def _nested(self, place: Place, scopes: list[str], depth: int) -> Json:
+        """Results of the items of several inner `each`: what is needed for all of them is asked for at once."""
+        found: list[Json] = []
+        needed: frozenset[str] = frozenset()
+        for scope in scopes:
+            try:
+                found.append(self._results(place, scope, depth))
+            except NotLoaded as more:
+                needed |= more.paths
+        if needed:
+            raise NotLoaded(needed)
+        return found
 
 
 def items_of(draft: Draft, each: Place, scope: str) -> list[Json]:

@@ -46,7 +46,9 @@ def admitted(draft: Draft, event: Admitted) -> None:
 
 def deadline_reached(draft: Draft) -> None:
     """Turn back; with the pivot sent, ask for its outcome first (P1); past it, or held, it means nothing (P2, K2)."""
-    if draft.backwards or draft.deadline is None or draft.now < draft.deadline or draft.through:
+    if draft.deadline is None or draft.now < draft.deadline:
+        return
+    if draft.backwards or draft.through or draft.finishing:
         return
     match draft.pivot:
         case Pivot.NONE | Pivot.AHEAD:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 
-from amends.coordinator.saga.leaves import LEAVES, CallNode, Leaf, StepNode, WaitNode
+from amends.coordinator.saga.leaves import LEAVES, CallNode, EmitNode, Leaf, StepNode, WaitNode
 from amends.coordinator.saga.tree import EachNode, Node, PivotNode, children_of
 
 
@@ -22,10 +22,12 @@ class Place:
 
     `leaf` is the node itself where that is one, `step` where it is a step; elsewhere they are not set. `name` is what
     the path of an instance begins with. `eaches` are the `each` nodes around it, outermost first: a scope has one item
-    number for each of them. `settles` tells whether something in it is confirmed or settled once the saga has decided.
+    number for each of them. `settles` tells whether something in it is confirmed or settled once the saga has decided,
+    `undoes` whether something in it that is done may have to be undone, `calls` whether it holds a call.
     """
 
     __slots__ = (
+        "calls",
         "children",
         "eaches",
         "id",
@@ -36,6 +38,7 @@ class Place:
         "parent",
         "settles",
         "step",
+        "undoes",
         "zone",
     )
     leaf: Leaf
@@ -53,14 +56,23 @@ class Place:
             self.eaches = (*parent.eaches, parent)
         self.name = f"{type(node).__name__.removesuffix('Node').lower()}@{id_}"
         self.settles = False
+        self.undoes = False
+        self.calls = isinstance(node, CallNode)
         if isinstance(node, LEAVES):
             self.leaf = node
             self.name = node.name
             self.settles = zone is Zone.BEFORE and (
-                isinstance(node, CallNode) or (isinstance(node, StepNode) and node.confirm is not None)
+                self.calls or (isinstance(node, StepNode) and node.confirm is not None)
+            )
+            self.undoes = zone is Zone.BEFORE and (
+                self.calls or (isinstance(node, StepNode | EmitNode) and node.undo is not None)
             )
         if isinstance(node, StepNode):
             self.step = node
+
+    def leaves(self, eaches: int) -> Iterator[Place]:
+        """The leaves in it that have so many `each` nodes around them."""
+        return (place for place in self.below() if not place.children and len(place.eaches) == eaches)
 
     def below(self) -> Iterator[Place]:
         """The place itself and everything below, parents first."""
@@ -103,6 +115,8 @@ class Plan:
                 zone = Zone.AFTER
         place.children = tuple(children)
         place.settles |= any(child.settles for child in children)
+        place.undoes |= any(child.undoes for child in children)
+        place.calls |= any(child.calls for child in children)
         return place
 
 

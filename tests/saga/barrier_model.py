@@ -40,16 +40,19 @@ class Service:
     effects: list[tuple[str, str]]
     do: DoRow | None = None
     undo: str | None = None  # done, nothing, never
+    confirm: str | None = None  # done, never
     happened: bool = False
     voided: bool = False
     healed: bool = False  # no more faults
     forgetful: bool = False  # the saga is older than the barrier's retention (B6)
     refuses_undo: bool = field(init=False)
+    refuses_confirm: bool = field(init=False)
     refuses_do: float = field(init=False)
     breaks_off: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.refuses_undo = self.rng.random() < 0.15
+        self.refuses_confirm = self.rng.random() < 0.15
         self.refuses_do = self.rng.choice([0.0, 0.0, 0.1, 0.4])
         self.breaks_off = self.rng.choice([0.2, 0.7]) if self.external else 0.0
 
@@ -66,8 +69,13 @@ class Service:
                 reply = self._do(send)
             case Op.UNDO:
                 reply = self._undo(send)
+            case Op.CONFIRM:
+                reply = self._confirm(send)
             case Op.FENCE if send.closes is Op.UNDO:
                 reply = self._close_undo(send)
+            case Op.FENCE if send.closes is Op.CONFIRM:
+                self.confirm = self.confirm or "never"
+                reply = self._reply(send, Outcome(self.confirm))
             case _:
                 reply = self._fence(send)
         return None if not self.healed and self.rng.random() < 0.05 else reply
@@ -79,7 +87,7 @@ class Service:
         if self.undo is not None:
             return self._reply(send, Outcome.REFUSED, certain=row is None or not row.in_doubt)
         if row is not None and row.outcome == "done":
-            return self._reply(send, Outcome.DONE, result=row.result)
+            return self._reply(send, Outcome.DONE, result=row.result, ran_in_round=row.round)
         if row is not None and row.outcome == "refused" and (row.final or send.round <= row.round):
             return self._reply(send, Outcome.REFUSED, certain=row.certain)
         return self._run(send, first=row is None or (row.outcome == "refused" and row.certain))
@@ -122,6 +130,14 @@ class Service:
             self.undo = "nothing"
         return self._reply(send, Outcome(self.undo))
 
+    def _confirm(self, send: Send) -> Replied:
+        if self.confirm is None:
+            if self.do is None or self.do.outcome != "done" or (self.refuses_confirm and not self.healed):
+                return self._reply(send, Outcome.REFUSED)
+            self.confirm = "done"
+            self.effects.append(("confirm", self.path))
+        return self._reply(send, Outcome(self.confirm))
+
     def _fence(self, send: Send) -> Replied:
         row = self.do
         if row is None:
@@ -152,6 +168,7 @@ class Service:
         spent: bool = True,
         result: Json = None,
         in_doubt: bool = False,
+        ran_in_round: int | None = None,
     ) -> Replied:
         return Replied(
             path=send.path,
@@ -163,6 +180,7 @@ class Service:
             spent=spent,
             result=result,
             in_doubt=in_doubt,
+            ran_in_round=ran_in_round,
             closes=send.closes,
             reason=outcome.value,
         )

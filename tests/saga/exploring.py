@@ -1,316 +1,272 @@
-"""The explorer: one random saga among participants, a network, timers and operators that do their worst. Deterministic.
+"""The explorer: a random family of sagas among participants, a network, timers and operators that do their worst.
 
-A run has a bad time first: messages are lost, doubled, reordered; timers fire early on stale news; queues close;
-participants die, fail, refuse; operators interfere. Then everything heals and drains, operators end what is stuck,
-and every message still under way arrives after all. The promises are checked throughout.
+Deterministic. A run has a bad time first: messages are lost, doubled, reordered; timers fire early on stale news;
+queues close; participants die, fail, refuse; operators interfere. What parent and child tell each other is never
+lost, for it is sent until it is received, but it comes late, doubled and in any order. Then everything heals and
+drains, operators end what is stuck, and every message still under way arrives after all. The promises are checked
+throughout.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
 
-from amends.coordinator.language import Saga as Declared
 from amends.coordinator.saga import events
-from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import Send
-from amends.coordinator.saga.errors import ActRefused
+from amends.coordinator.saga.effects import Call, Effect, Order, Report, ReportOutcome, Send, Tell
 from amends.coordinator.saga.events import Event, Replied
-from amends.coordinator.saga.leaves import StepNode
-from amends.coordinator.saga.machine import advance, begin
-from amends.coordinator.saga.nodes import (
-    UNSAID,
-    Sketch,
-    chain,
-    group,
-    pivot,
-    result,
-    retry,
-    sleep,
-    step,
-    wait,
-)
-from amends.coordinator.saga.state import Op, Phase, Saga, Status, queue_of
-from tests.saga.barrier_model import Service
-from tests.saga.promises import dependencies, promise_at_the_end, promise_each_event
-from tests.saga.story import HOUR, NOON, SECOND
+from amends.coordinator.saga.machine import begin
+from amends.coordinator.saga.state import Decision, Op, Parent, Phase, Saga, Status, queue_of
+from tests.saga import meddling
+from tests.saga.lives import Life
+from tests.saga.promises_kept import promise_at_the_end, promise_of_children
+from tests.saga.random_sagas import random_family
+from tests.saga.story import NOON
 
-DRAIN_MAX = 600
+DRAIN_MAX = 4_000
+OPERATIONS_MAX = 200
 
 
-def random_definition(rng: Random) -> Definition:
-    """Some chains and groups, perhaps a pivot with some steps after it."""
-    names = iter(f"s{number}" for number in range(1000))
-    done: list[str] = []
+@dataclass(frozen=True)
+class Letter:
+    """A message under way: whose command or reply it is, or whom it is for, and who sent it."""
 
-    def one(zone: str) -> Sketch:
-        name = next(names)
-        more: dict[str, Any] = {
-            "timeout": rng.choice(["5s", "30s", "2m"]),
-            "undo_timeout": rng.choice(["5s", "2m"]),
-        }
-        if zone == "before":
-            more |= rng.choice([{"undo": "u"}, {"undo": "u"}, {"undo": "u"}, {"undo": None}, {"reads": True}])
-        if rng.random() < 0.5:
-            more["retry"] = retry(limit=rng.randrange(3), first=1)
-        if rng.random() < 0.3:
-            more["undo_retry"] = retry(limit=rng.randrange(3), first=1)
-        args = result(rng.choice(done)).x if done and rng.random() < 0.2 else UNSAID
-        return step(name, to=rng.choice(["x", "y"]), args=args, **more)
-
-    def some(zone: str, depth: int) -> Sketch:
-        luck = rng.random()
-        if luck < 0.06:
-            return rng.choice([wait(next(names), timeout="1h"), sleep("10m", name=next(names))])
-        if depth == 0 or luck < 0.45:
-            return one(zone)
-        inner = [some(zone, depth - 1) for _ in range(rng.randint(1, 3))]
-        return group(*inner) if luck < 0.8 else chain(*inner)
-
-    nodes = []
-    around_a_pivot = rng.random() < 0.3
-    for _ in range(1 if around_a_pivot else rng.randint(1, 2)):
-        nodes.append(some("before", 0 if around_a_pivot else 2))
-        done += _steps(nodes[-1])
-    if around_a_pivot or rng.random() < 0.5:
-        nodes.append(pivot(one("pivot")))
-        done += _steps(nodes[-1])
-        nodes += [some("after", 1) for _ in range(rng.randint(0, 2))]
-    return Declared("explored", chain(*nodes), version=1, deadline=rng.choice(["1m", "24h"])).definition
-
-
-def _steps(node: Sketch) -> list[str]:
-    parts = str(node.json).split("'kind': 'step', 'name': '")
-    return [part.split("'")[0] for part in parts[1:]]
+    saga: str
+    message: Send | Replied | Call | Tell | Report
+    sender: str = ""
 
 
 class Run:
-    """One saga of one seed."""
+    """One family of one seed. `partly`: every event is also decided with a part of its saga at hand."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, partly: bool = False) -> None:
         self.rng = rng = Random(seed)
-        self.definition = random_definition(rng)
-        self.before = dependencies(self.definition)
+        self.family = random_family(rng)
         self.now = NOON
-        self.born = begin(self.definition, id=f"saga-{seed}", input={"x": 1}, labels={}, now=NOON)
-        self.saga: Saga = self.born
-        self.effects: list[tuple[str, str]] = []
-        self.services = {
-            name: Service(rng, name, external=rng.random() < 0.4, effects=self.effects)
-            for name, place in self.definition.plan.by_name.items()
-            if isinstance(place.node, StepNode)
-        }
-        self.network: list[Send | Replied] = []
-        self.log: list[tuple[Event, int]] = []
-        self.stale: list[tuple[str, int]] = []
+        self.partly = partly
+        self.network: list[Letter] = []
+        self.lives: dict[str, Life] = {}
+        self.told_early: dict[str, tuple[Decision, int]] = {}
+        self.rejected: set[str] = set()
+        self.signals = 0
         self.calm = False
         self.calm_from_the_start = rng.random() < 0.05
         self.harshness = rng.choice([0.1, 0.3, 1.0])
+        root = begin(self.family.root, id=f"saga-{seed}", input=self.family.input, labels={}, now=NOON)
+        self.root = self.lives[root.id] = Life(rng, self.family.root, root, partly=partly)
 
     def explore(self) -> Saga:
-        """The whole life of the saga."""
+        """The whole life of the family. The parent, at its end."""
         if self.calm_from_the_start:
             self._heal()
-        self.happens(events.Started(held=self._held()))
-        for _ in range(self.rng.randint(0, 70)):
-            if self.calm or self.saga.status.ended:
+        self.happens(self.root, events.Started(held=self.held()))
+        for _ in range(self.rng.randint(0, 120)):
+            if self.calm or self._all_ended():
                 break
-            self._misfortune()
+            meddling.misfortune(self)
         self._heal()
         self._drain()
-        for attempt in range(60):
-            if self.saga.status is not Status.STUCK:
+        for attempt in range(OPERATIONS_MAX):
+            stuck = [life for life in self.lives.values() if life.saga.status is Status.STUCK]
+            if not stuck:
                 break
-            self._operate(attempt)
+            meddling.end(self, stuck[-1], attempt)  # Children first: that may be all that their parents need.
             self._drain()
-        assert self.saga.status.ended, f"1: no operator can end it: {self.saga}"
+        for life in self.lives.values():
+            assert life.saga.status.ended, f"1: no operator can end it: {life.saga}"
         self._stragglers()
-        promise_at_the_end(self.definition, self.saga, self.services, self.effects)
-        self._replay()
-        return self.saga
+        for life in self.lives.values():
+            promise_at_the_end(life)
+            if life.saga.parent is not None:
+                promise_of_children(self.lives[life.saga.parent.saga], life)
+            life.replay()
+        return self.root.saga
 
-    def happens(self, event: Event) -> None:
-        """One event, and everything that must hold after it."""
-        try:
-            after, effects = advance(self.definition, self.saga, event, self.now)
-        except ActRefused:
-            assert isinstance(event, events.Retry | events.Skip | events.Compensate)
-            return
-        was, self.saga = self.saga, after
-        if after is was:
-            return
-        self.log.append((event, after.clock))
-        promise_each_event(self.definition, self.before, was, after, effects)
-        self.saw(was, after)
-        for path, one in after.steps.items():
-            if one.due is not None and one is not was.steps.get(path):
-                self.stale.append((path, one.attempt))
-        sends = [effect for effect in effects if isinstance(effect, Send)]
-        for send in sends:
-            if not self.calm and self.rng.random() < 0.01 * self.harshness:
+    def happens(self, life: Life, event: Event) -> None:
+        """One event of one saga; what it wants sent is under way."""
+        was = life.saga
+        effects = life.happens(event, self.now)
+        if life.saga is not was:
+            self.saw(was, life.saga)
+        for effect in effects:
+            self._wanted(life, effect)
+        if isinstance(event, Replied | events.Reported) and life.saga is not was:
+            saga = life.saga
+            life.happens(event, self.now)
+            assert life.saga is saga, f"6: a repeated reply changed something: {event}"
+
+    def _wanted(self, life: Life, effect: Effect) -> None:
+        match effect:
+            case Send() | Call() if not self.calm and self.rng.random() < 0.01 * self.harshness:
+                path = effect.path if isinstance(effect, Send) else effect.parent.path
+                attempt = life.saga.steps[path].attempt
                 self.happens(
-                    events.Unsendable(
-                        path=send.path, attempt=send.attempt, reason="too large", held=self._held()
-                    )
+                    life, events.Unsendable(path=path, attempt=attempt, reason="too large", held=self.held())
                 )
-            else:
-                self.network.append(send)
-        if isinstance(event, Replied):
-            again, repeated = advance(self.definition, self.saga, event, self.now)
-            assert not sends or again is self.saga, f"6: a repeated reply changed something: {event}"
-            assert not repeated
+            case Send():
+                self.network.append(Letter(life.saga.id, effect))
+            case Call() | Tell():
+                self.network.append(Letter(effect.child, effect))
+            case Report():
+                self.network.append(Letter(effect.parent.saga, effect, life.saga.id))
+            case _:
+                pass
 
     def saw(self, was: Saga, saga: Saga) -> None:
         """A change, for whoever watches."""
 
-    # A bad time
-
-    def _misfortune(self) -> None:
-        luck = self.rng.random()
-        if self.saga.status is Status.STUCK and self.rng.random() < 0.1:
-            luck = 0.95  # An operator is soon there.
-        elif luck >= 0.86 and self.rng.random() >= self.harshness:
-            luck *= 0.7  # Mostly the network's and the timers' doing.
-        self.now += self.rng.choice([0, 0, 1, SECOND])
-        if luck < 0.6 and self.network:
-            self._deliver(lost=0.2 * self.harshness, doubled=0.2)
-        elif luck < 0.8:
-            self._timer()
-        elif luck < 0.86:
-            self._admit()
-        elif luck < 0.9 and self.stale:
-            path, attempt = self.rng.choice(self.stale)
-            self.happens(events.TimerFired(path=path, attempt=attempt, held=self._held()))
-        elif luck < 0.92:
-            self._deadline()
-        elif luck < 0.96:
-            self.happens(self._act())
-        elif luck < 0.965:
-            self.happens(events.InternalError(reason="boom", held=self._held()))
-        elif luck < 0.97:
-            for service in self.services.values():
-                service.forgetful = True
-
-    def _deliver(self, *, lost: float = 0, doubled: float = 0) -> None:
-        position = self.rng.randrange(len(self.network))
-        message = self.network[position]
-        if self.rng.random() >= doubled:
-            self.network[position] = self.network[-1]
-            self.network.pop()
-        if self.rng.random() < lost:
-            return
-        if isinstance(message, Send):
-            reply = self.services[message.path].answer(message)
-            if reply is not None:
-                self.network.append(reply)
-        else:
-            self.happens(
-                events.Replied(**{n: getattr(message, n) for n in message.__slots__} | {"held": self._held()})
-            )
-
-    def _timer(self) -> bool:
-        due = [one for one in self.saga.steps.values() if one.due is not None]
-        if not due:
-            return False
-        one = self.rng.choice(due) if not self.calm else min(due, key=lambda one: one.due or 0)
-        assert one.due is not None
-        self.now = max(self.now, one.due)
-        spent = self.calm or self.rng.random() < 0.8
-        excused = 0 if self.calm or self.rng.random() < 0.8 else HOUR
-        self.happens(
-            events.TimerFired(
-                path=one.path, attempt=one.attempt, spent=spent, excused=excused, held=self._held()
-            )
-        )
-        return True
-
-    def _admit(self) -> bool:
-        parked = [one.path for one in self.saga.steps.values() if one.phase is Phase.PARKED]
-        if parked:
-            self.happens(events.Admitted(path=self.rng.choice(parked), held=self._held()))
-        return bool(parked)
-
-    def _deadline(self) -> None:
-        if self.saga.deadline is not None:
-            self.now = max(self.now, self.saga.deadline)
-            self.happens(events.DeadlineReached(held=self._held()))
-
-    def _act(self) -> Event:
-        stuck = [one.path for one in self.saga.stuck_steps]
-        path = self.rng.choice(stuck or sorted(self.saga.steps))
-        held = self._held()
-        deadline = self.now + HOUR if self.rng.random() < 0.5 else None
-        match self.rng.randrange(4):
-            case 0:
-                return events.Retry(actor="ann", reason="r", held=held, deadline=deadline)
-            case 1:
-                return events.Retry(actor="ann", reason="r", held=held, path=path)
-            case 2:
-                return events.Skip(actor="ann", reason="r", held=held, path=path)
-            case _:
-                return events.Compensate(actor="ann", reason="r", held=held)
-
-    def _held(self) -> frozenset[str]:
+    def held(self) -> frozenset[str]:
+        """The queues that are closed at this moment."""
         if self.calm or self.rng.random() < 0.7:
             return frozenset()
         queues = {queue_of(to, op) for to in ("x", "y") for op in (Op.DO, Op.UNDO)}
         return frozenset(queue for queue in sorted(queues) if self.rng.random() < 0.4)
 
+    # The network
+
+    def deliver(self, *, lost: float = 0, doubled: float = 0) -> None:
+        """One message arrives, or not, or will once more."""
+        position = self.rng.randrange(len(self.network))
+        letter = self.network[position]
+        if self.rng.random() >= doubled:
+            self.network[position] = self.network[-1]
+            self.network.pop()
+        match letter.message:
+            case Send() | Replied() if self.rng.random() < lost:
+                pass  # What parent and child tell each other is sent until it is received (O1).
+            case Send() as send:
+                reply = self.lives[letter.saga].service(send.path).answer(send)
+                if reply is not None:
+                    self.network.append(Letter(letter.saga, reply))
+            case Replied() as reply:
+                fields = {name: getattr(reply, name) for name in reply.__slots__}
+                self.happens(self.lives[letter.saga], Replied(**{**fields, "held": self.held()}))
+            case Call() as call:
+                self._called(call)
+            case Tell() as tell:
+                self._told(tell)
+            case Report() as report:
+                self.happens(
+                    self.lives[letter.saga],
+                    events.Reported(
+                        path=report.parent.path,
+                        child=letter.sender,
+                        round=report.parent.round,
+                        outcome=report.outcome,
+                        result=report.result,
+                        reason=report.reason,
+                        held=self.held(),
+                    ),
+                )
+
+    def _called(self, call: Call) -> None:
+        life = self.lives.get(call.child)
+        if life is not None:
+            self.happens(life, events.Called(round=call.parent.round, held=self.held()))
+            return
+        if call.child in self.rejected or (not self.calm and self.rng.random() < 0.03):
+            self.rejected.add(call.child)
+            self._report(call.child, call.parent, ReportOutcome.REFUSED)
+            return
+        decision, number = self.told_early.get(call.child, (Decision.NONE, 0))
+        born = begin(
+            self.family.called[call.saga],
+            id=call.child,
+            input=call.input,
+            labels={},
+            now=self.now,
+            parent=replace(call.parent, round=max(call.parent.round, number)),
+            decision=decision,
+        )
+        life = self.lives[call.child] = Life(
+            self.rng, self.family.called[call.saga], born, partly=self.partly
+        )
+        life.healed = self.calm
+        self.happens(life, events.Started(held=self.held()))
+
+    def _told(self, tell: Tell) -> None:
+        life = self.lives.get(tell.child)
+        if life is not None:
+            self.happens(life, events.Told(order=tell.order, round=tell.parent.round, held=self.held()))
+        elif tell.child in self.rejected:
+            self._report(tell.child, tell.parent, ReportOutcome.REFUSED)
+        else:
+            # It decides the late start (K3); one that is fenced never begins (K5).
+            wanted = Decision.SETTLE if tell.order is Order.SETTLE else Decision.COMPENSATE
+            decision, number = self.told_early.get(tell.child, (wanted, 0))
+            self.told_early[tell.child] = (decision, max(number, tell.parent.round))
+            if tell.order is Order.FENCE:
+                self._report(tell.child, tell.parent, ReportOutcome.NEVER)
+
+    def _report(self, child: str, parent: Parent, outcome: ReportOutcome) -> None:
+        self.network.append(
+            Letter(parent.saga, Report(parent=parent, outcome=outcome, reason="not here"), child)
+        )
+
     # Better times
 
     def _heal(self) -> None:
         self.calm = True
-        for service in self.services.values():
-            service.healed = True
+        for life in self.lives.values():
+            life.healed = True
 
     def _drain(self) -> None:
         """Everything arrives; timers fire only when nothing else is left."""
         for _ in range(DRAIN_MAX):
-            if self.saga.status.ended:
+            if self._all_ended():
                 return
             if self.network:
-                self._deliver()
-            elif self.saga.status is Status.STUCK:
+                self.deliver()
+            elif not (
+                meddling.admit(self) or meddling.signal_what_is_waited_for(self) or self._timer_at_last()
+            ):
                 return
-            elif not self._admit():
-                waits = any(one.phase is Phase.WAITING for one in self.saga.steps.values())
-                assert waits or not self.calm_from_the_start, (
-                    "13: a timer is needed though nothing went wrong"
-                )
-                assert self._timer(), f"1: nothing is due, but it is {self.saga}"
-        raise AssertionError(f"1: it does not end: {self.saga}")
+        raise AssertionError(f"1: it does not end: {[life.saga for life in self.lives.values()]}")
 
-    def _operate(self, attempt: int) -> None:
-        """Retry first; what does not help is skipped."""
-        stuck = [one.path for one in self.saga.stuck_steps]
-        deadline = None
-        if not self.saga.backwards and self.saga.pivot in ("none", "ahead"):
-            deadline = self.now + 24 * HOUR
-        if attempt in (0, 1) or not stuck:
-            self.happens(events.Retry(actor="ann", reason="r", deadline=deadline))
-        else:
-            self.happens(events.Skip(actor="ann", reason="r", path=stuck[0]))
+    def _timer_at_last(self) -> bool:
+        """The next timer fires; False if only operators can go on."""
+        moving = [life for life in self.lives.values() if not life.saga.status.ended]
+        due = [
+            (step.due, life, step)
+            for life in moving
+            if life.saga.status is not Status.STUCK
+            for step in life.saga.steps.values()
+            if step.due is not None
+        ]
+        if not due:
+            rests = any(life.saga.status is Status.STUCK for life in moving)
+            assert rests, f"1: nothing is due, but it is {[life.saga for life in moving]}"
+            return False
+        at, life, step = min(due, key=lambda one: one[0])
+        assert step.phase is Phase.WAITING or not self.calm_from_the_start, (
+            "13: a timer is needed though nothing went wrong"
+        )
+        self.now = max(self.now, at)
+        self.happens(life, events.TimerFired(path=step.path, attempt=step.attempt, held=self.held()))
+        return True
+
+    def _all_ended(self) -> bool:
+        """Nothing but commands, replies and reports is under way: no child may still be called."""
+        ended = all(life.saga.status.ended for life in self.lives.values())
+        return ended and not any(isinstance(letter.message, Call | Tell) for letter in self.network)
 
     def _stragglers(self) -> None:
         """What is still under way arrives after the end: nothing may come of it."""
-        ended, effects = self.saga, len(self.effects)
+        ended = {name: (life.saga, len(life.effects)) for name, life in self.lives.items()}
         while self.network:
-            self._deliver()
-        assert self.saga is ended
-        late = {
-            path for _, path in self.effects[effects:] if not self.definition.plan.by_name[path].step.reads
-        }
-        untold = {path for path in late if not any(_expired(path, one) for one in self.saga.overrides)}
-        assert not untold, f"4: after the end of the saga something happened in {untold}"
+            self.deliver()
+        for name, (saga, effects) in ended.items():
+            life = self.lives[name]
+            assert life.saga is saga
+            late = {path for _, path in life.effects[effects:] if not _reads(life, path)}
+            untold = {path for path in late if not any(_expired(path, one) for one in saga.overrides)}
+            assert not untold, f"4: after the end of the saga something happened in {untold}"
 
-    def _replay(self) -> None:
-        saga = self.born
-        for event, at in self.log:
-            saga, _ = advance(self.definition, saga, event, at)
-        assert saga == self.saga, "10: the log gives another state"
-        assert saga.seq == len(self.log), "10: the log has a gap"
+
+def _reads(life: Life, path: str) -> bool:
+    return life.definition.plan.by_id[life.saga.steps[path].node].step.reads
 
 
 def _expired(path: str, override: str) -> bool:
-    """Nothing could be promised of what an operator skipped after its participant had forgotten it (B6)."""
-    return override.startswith(f"skip {path} ") and "found: expired" in override
+    """Nothing could be promised of what an operator settled after its participant had forgotten it (B6)."""
+    return f" {path} " in override and "found: expired" in override

@@ -1,111 +1,123 @@
-"""What must hold of every saga, by the numbers of the invariants: checked after every event, and at the end."""
+"""What must hold of every saga, by the numbers of the invariants: checked after every event."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import Effect, Ended, Send, StepStuck
-from amends.coordinator.saga.leaves import LEAVES, StepNode
-from amends.coordinator.saga.state import Did, Op, Phase, Pivot, Saga, Status
-from amends.coordinator.saga.tree import ChainNode, Node, children_of
-from tests.saga.barrier_model import Service
+from amends.coordinator.saga.effects import Call, Effect, Ended, Order, Publish, Send, StepStuck, Tell
+from amends.coordinator.saga.state import Decision, Did, Op, Phase, Pivot, Saga, Status, Step
+from amends.coordinator.saga.tree import EachNode
+from amends.coordinator.saga.walk import numbers, scope_of
+from tests.saga import expecting
+from tests.saga.expecting import comes_before
 from tests.saga.story import check
 
-
-def dependencies(definition: Definition) -> dict[str, frozenset[str]]:
-    """Per step, the steps that come before it."""
-    before: dict[str, frozenset[str]] = {}
-    _depend(definition.root, frozenset(), before)
-    return before
-
-
-def _depend(node: Node, earlier: frozenset[str], before: dict[str, frozenset[str]]) -> frozenset[str]:
-    if isinstance(node, LEAVES):
-        before[node.name] = earlier
-        return frozenset({node.name})
-    below: frozenset[str] = frozenset()
-    for child in children_of(node):
-        below |= _depend(child, earlier | below if isinstance(node, ChainNode) else earlier, before)
-    return below
+_BEGUN_ON = (Did.DONE, Did.SKIPPED, Did.FORCED, Did.UNKNOWN)
 
 
 def promise_each_event(
-    definition: Definition,
-    before: Mapping[str, frozenset[str]],
-    was: Saga,
-    saga: Saga,
-    effects: Iterable[Effect],
+    definition: Definition, order: expecting.Order, was: Saga, saga: Saga, effects: Iterable[Effect]
 ) -> None:
-    """The order of commands, and what a state may look like."""
+    """The order of what is asked, and what a state may look like."""
     check(definition, saga)
-    known = {path: step for path, step in saga.steps.items() if step.phase is Phase.STUCK}
+    known = {path for path, step in saga.steps.items() if step.phase is Phase.STUCK}
+    told = {effect.path for effect in effects if isinstance(effect, StepStuck)}
+    told |= {path for path, step in was.steps.items() if step.phase is Phase.STUCK}
+    assert known <= told, f"15: stuck, but not told: {known - told}"
     for effect in effects:
-        if isinstance(effect, Send):
-            _promise_order(definition, before, was, saga, effect)
-        elif isinstance(effect, StepStuck) and effect.path:
-            known.pop(effect.path, None)
-    pivot = definition.plan.pivot
-    if saga.backwards and not was.backwards and pivot is not None and pivot.name in saga.steps:
-        did = saga.steps[pivot.name].did
-        assert did in (Did.UNSENT, Did.NEVER, Did.REFUSED), f"P1: turned back while its pivot is {did}"
-    told_before = {path for path, step in was.steps.items() if step.phase is Phase.STUCK}
-    assert known.keys() <= told_before, f"15: stuck, but not told: {known.keys() - told_before}"
+        match effect:
+            case Send(op=Op.DO) | Call() | Publish(op=Op.DO):
+                path = effect.parent.path if isinstance(effect, Call) else effect.path
+                if path:
+                    _promise_forwards(order, was, saga, path)
+            case Send(op=Op.CONFIRM):
+                _promise_decided(definition, saga, effect.path)
+            case Tell(order=Order.SETTLE):
+                _promise_settled(saga, effect)
+            case Send() | Publish():
+                _promise_backwards(order, saga, effect.path)
+            case Tell(order=Order.COMPENSATE) if effect.parent.path in saga.steps and saga.backwards:
+                if saga.steps[effect.parent.path].phase is not Phase.SETTLED:
+                    _promise_backwards(order, saga, effect.parent.path)
+            case _:
+                pass
+    _promise_pivot(definition, was, saga)
+    _promise_room(definition, saga)
     ends = [effect for effect in effects if isinstance(effect, Ended)]
     assert len(ends) == saga.status.ended, f"1: {saga.status}, but told {ends}"
+    if saga.status is Status.COMPLETED and saga.parent is not None and saga.parent.holds:
+        assert saga.decision is Decision.SETTLE, "K2: a held child completed before its parent decided"
 
 
-def _promise_order(
-    definition: Definition, before: Mapping[str, frozenset[str]], was: Saga, saga: Saga, send: Send
-) -> None:
-    if send.op is Op.DO:
-        assert not was.backwards, f"C1: a do of {send.path} while compensating"
-        for path in before[send.path]:
-            assert saga.steps[path].did in (Did.DONE, Did.SKIPPED, Did.UNKNOWN), f"{send.path} before {path}"
-            assert saga.backwards or saga.steps[path].phase is Phase.SETTLED, f"{send.path} before {path}"
-        return
+def _promise_forwards(order: expecting.Order, was: Saga, saga: Saga, path: str) -> None:
+    assert not was.backwards, f"C1: a do of {path} while compensating"
+    for other, step in saga.steps.items():
+        if not comes_before(order, other, path):
+            continue
+        assert step.did in _BEGUN_ON, f"{path} before {other}, which is {step.did}"
+        assert (
+            saga.backwards
+            or step.phase is Phase.SETTLED
+            or step.op is Op.CONFIRM
+            or (step.closes is Op.CONFIRM)
+        ), f"{path} before {other}, which is {step.phase}"
+
+
+def _promise_backwards(order: expecting.Order, saga: Saga, path: str) -> None:
     if not saga.backwards:
         return
-    assert saga.pivot is not Pivot.PASSED, f"8: {send.op} of {send.path} after the pivot was passed"
-    for path, step in saga.steps.items():
-        if send.path in before[path]:
-            assert step.phase is Phase.SETTLED, (
-                f"7: {send.op} of {send.path} before {path}, which is {step.phase}"
-            )
+    assert saga.pivot is not Pivot.PASSED, f"8: {path} is compensated after the pivot was passed"
+    for other, step in saga.steps.items():
+        if comes_before(order, path, other):
+            assert step.phase is Phase.SETTLED, f"7: {path} is compensated before {other}: {step.phase}"
 
 
-def promise_at_the_end(
-    definition: Definition, saga: Saga, services: Mapping[str, Service], effects: list[tuple[str, str]]
-) -> None:
-    """What the participants did, held against what the saga says."""
+def _promise_decided(definition: Definition, saga: Saga, path: str) -> None:
+    assert saga.pivot is Pivot.PASSED, f"P2: {path} is confirmed before the decision"
+    assert definition.plan.pivot is not None or "through" in saga.positions, f"P2: {path} confirmed too early"
+    assert not saga.backwards, f"P2: {path} is confirmed while compensating"
+    step = saga.steps[path]
+    assert step.did is Did.DONE, f"A2: {path} is confirmed, but {step.did}"
+
+
+def _promise_settled(saga: Saga, tell: Tell) -> None:
+    decided = saga.pivot is Pivot.PASSED or saga.finishing or saga.status is Status.COMPLETED
+    assert decided, f"K2: {tell.parent.path} is settled before the decision"
+    held = saga.parent is not None and saga.parent.holds
+    assert not held or saga.decision is Decision.SETTLE, "K2: a held saga settled its child"
+
+
+def _promise_pivot(definition: Definition, was: Saga, saga: Saga) -> None:
     pivot = definition.plan.pivot
-    for place in definition.plan.by_name.values():
-        if not isinstance(place.node, StepNode):
-            continue
-        node = place.node
-        step = saga.steps.get(node.name)
-        counts = [effects.count((what, node.name)) for what in ("do", "undo")]
-        overridden = step is not None and (step.override is not None or step.did is Did.SKIPPED)
-        if counts[1]:
-            order = [what for what, path in effects if path == node.name]
-            assert order == ["do", "undo"], f"4, 5: {node.name}: {order}"
-        if overridden:
-            continue
-        if saga.status is Status.COMPLETED:
-            assert step is not None, f"2: completed, but {node.name} never began"
-            assert step.did is Did.DONE, f"2: completed, but {node.name} is {step.did}"
-            assert counts == [1, 0], f"2: completed, but {node.name} has {counts}"
-        if saga.status is Status.COMPENSATED:
-            if node.undo is not None:
-                assert counts in ([0, 0], [1, 1]), f"3, 9: compensated, but {node.name} has {counts}"
-            elif pivot is not None and node is pivot.node:
-                assert counts == [0, 0], f"8: compensated, though the pivot {node.name} happened"
-            elif not node.reads and step is not None and step.did is not Did.UNSENT:
-                _promise_known(node, step.did, services[node.name], counts[0])
+    if saga.backwards and not was.backwards and pivot is not None and pivot.name in saga.steps:
+        step = saga.steps[pivot.name]
+        sure = step.did in (Did.UNSENT, Did.NEVER, Did.REFUSED)
+        assert sure or _forced(saga, pivot.name), f"P1: turned back while its pivot is {step.did}"
 
 
-def _promise_known(node: StepNode, did: Did, service: Service, forward: int) -> None:
-    """Of a step that nothing can undo the saga knows for certain whether it happened (C1)."""
-    assert did in (Did.DONE, Did.REFUSED, Did.NEVER), f"C1: {node.name} is left {did}"
-    assert forward == (did is Did.DONE), f"C1: {node.name} is {did}, but happened {forward} times"
-    assert (service.do is not None and service.do.outcome == "done") is (did is Did.DONE)
+def _forced(saga: Saga, path: str) -> bool:
+    return any(one.startswith(f"force {path} ") for one in saga.overrides)
+
+
+def _promise_room(definition: Definition, saga: Saga) -> None:
+    """No `each` has more items under way than it may; the steps tell, not its own counts."""
+    if not definition.plan.fans_out or saga.status is Status.STUCK:
+        return
+    under_way: dict[tuple[str, str], set[int]] = {}
+    for step in saga.steps.values():
+        if step.phase is Phase.SETTLED:
+            continue
+        scope = numbers(scope_of(step.path))
+        for depth, each in enumerate(definition.plan.by_id[step.node].eaches):
+            above = "/".join(map(str, scope[:depth]))
+            under_way.setdefault((each.id, above), set()).add(scope[depth])
+    for (place, _), items in under_way.items():
+        node = definition.plan.by_id[place].node
+        assert isinstance(node, EachNode)
+        assert len(items) <= node.at_most, f"at_most: {len(items)} items under way of {node.at_most}"
+
+
+def is_overridden(step: Step | None) -> bool:
+    """Whether an operator answers for a step (A6)."""
+    return step is not None and (step.override is not None or step.did in (Did.SKIPPED, Did.FORCED))

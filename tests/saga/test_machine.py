@@ -8,12 +8,12 @@ import pytest
 
 from amends.coordinator import Saga, chain, group, step
 from amends.coordinator.saga import events
-from amends.coordinator.saga.draft import StepDraft
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import Event, Outcome, Replied
 from amends.coordinator.saga.machine import advance, begin
 from amends.coordinator.saga.state import Op
-from tests.saga.exploring import random_definition
+from amends.coordinator.saga.step_draft import StepDraft
+from tests.saga.random_sagas import random_definition
 from tests.saga.story import HOUR, NOON, check, done, failed, refused, tell
 
 

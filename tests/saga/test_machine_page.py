@@ -14,7 +14,7 @@ from tests.saga.exploring import Run
 PAGE = Path(__file__).parents[2] / "docs" / "machine.md"
 ARROW = re.compile(r"^ +([^ :]+) --> ([^\s:]+)", re.MULTILINE)
 OUTSIDE = "[*]"
-RUNS = 1_000
+RUNS = 400
 
 Arrows = set[tuple[str, str]]
 
