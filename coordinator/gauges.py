@@ -16,7 +16,10 @@ from amends.outbox.store import OutboxStore
 LIMIT_TIME = "SET LOCAL statement_timeout = '5s'"
 
 # Sagas that have not ended, by name and status; walks the partial index of live sagas.
-LIVE_SAGAS = "SELECT name, status, count(*) FROM amends.saga WHERE ended_at IS NULL GROUP BY name, status"
+LIVE_SAGAS = """
+    SELECT name, status, count(*) FROM amends.saga WHERE ended_at IS NULL AND status <> 'placeholder'
+    GROUP BY name, status
+"""
 
 # The names whose starts wait.
 SUSPENDED = "SELECT name FROM amends.suspension WHERE resumed_at IS NULL"

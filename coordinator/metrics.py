@@ -19,6 +19,8 @@ amends_breaker_changes_total{queue,to}                 amends_broker_up
 amends_schedule_fired_total{schedule}                  amends_schedules{state}
 amends_schedule_missed_total{schedule}                 amends_schedules_failing
 amends_schedule_failed_total{schedule}                 amends_schedules_overdue_seconds
+amends_signals_total{outcome}
+amends_placeholders_expired_total
 
 The counters of the coordinator's outbox are `amends.outbox.metrics`'.
 """
@@ -139,6 +141,15 @@ class PrometheusObserver:
             "amends_schedule_failed", "Runs that could not be started.", ["schedule"], registry=registry
         )
 
+        self._signals = Counter(
+            "amends_signals", "Signals that came, by what became of them.", ["outcome"], registry=registry
+        )
+        self._expired = Counter(
+            "amends_placeholders_expired",
+            "Placeholders given up: something came for a saga that nobody started.",
+            registry=registry,
+        )
+
     def batch_done(self, size: int, seconds: float) -> None:
         """One transaction of `size` events was committed."""
         self._batch_size.observe(size)
@@ -187,6 +198,14 @@ class PrometheusObserver:
     def schedule_failed(self, name: str, runs: int) -> None:
         """Runs could not be started."""
         self._schedule_failed.labels(self._schedule(name)).inc(runs)
+
+    def signal(self, outcome: str) -> None:
+        """A signal came."""
+        self._signals.labels(outcome).inc()
+
+    def placeholders_expired(self, count: int) -> None:
+        """So many placeholders were given up."""
+        self._expired.inc(count)
 
 
 class DatabaseGauges(Collector):

@@ -46,6 +46,12 @@ class Observer(Protocol):
     def schedule_failed(self, name: str, runs: int) -> None:
         """Runs of the schedule `name` could not be started."""
 
+    def signal(self, outcome: str) -> None:
+        """A signal came: `accepted`, `kept`, `duplicate`, or why it was turned away (S1)."""
+
+    def placeholders_expired(self, count: int) -> None:
+        """So many placeholders were given up: something came for sagas that nobody started (S1)."""
+
 
 class NullObserver:
     """Counts nothing."""
@@ -81,6 +87,12 @@ class NullObserver:
         """Nothing."""
 
     def schedule_failed(self, name: str, runs: int) -> None:
+        """Nothing."""
+
+    def signal(self, outcome: str) -> None:
+        """Nothing."""
+
+    def placeholders_expired(self, count: int) -> None:
         """Nothing."""
 
 

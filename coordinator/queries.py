@@ -49,7 +49,7 @@ HEADER = f"""
     SELECT {_HEADER}, coalesce(head->'overrides', '[]'), input::text, coalesce(head->>'pivot', 'none'),
         head->'parent', coalesce(head->>'decision', 'none'),
         (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-    FROM amends.saga WHERE id = %(id)s::uuid
+    FROM amends.saga WHERE id = %(id)s::uuid AND status <> 'placeholder'
 """
 
 # When an id was pruned (S3), and the hash of the input it had.
@@ -198,7 +198,7 @@ def page_of_sagas(
             names = [wanted.name] if wanted.name else connection.exec_driver_sql(NAMES).scalars().all()
             ids = [saga_id_of(name, wanted.key) for name in names]
         conditions, values = _conditions(wanted, after, ids)
-        sql = PAGE.format(columns=_HEADER, conditions=" AND ".join(conditions) or "true")
+        sql = PAGE.format(columns=_HEADER, conditions=" AND ".join(conditions))
         rows = connection.exec_driver_sql(sql, {**values, "rows_max": rows_max}).all()
         return [Header(*row) for row in rows]
 
@@ -250,7 +250,7 @@ def _conditions(
     wanted: SagaFilter, after: Position | None, ids: list[str] | None
 ) -> tuple[list[str], dict[str, object]]:
     """The conditions of a page, each with its own placeholders."""
-    conditions: list[str] = []
+    conditions = ["status <> 'placeholder'"]
     values: dict[str, object] = {}
 
     def narrow(condition: str, **named: object) -> None:

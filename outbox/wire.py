@@ -17,6 +17,7 @@ from amends.outbox.errors import MalformedMessage
 COMMAND = "amends.command"
 REPLY = "amends.reply"
 START = "amends.start"
+SIGNAL = "amends.signal"
 RECEIPT = "amends.receipt"
 CLOUD_EVENT = "application/cloudevents+json"  # the content type of a domain event
 
@@ -25,6 +26,8 @@ NAME_CHARS_MAX = 120
 LABELS_MAX = 20
 
 KEY_CHARS_MAX = 255
+SIGNAL_ID_CHARS_MAX = 64
+SIGNAL_BYTES_MAX = 65_536
 
 NULL = msgspec.Raw(b"null")
 
@@ -111,6 +114,19 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sent_at: int  # when it was put, ms since 1970; an unknown version is rejected an hour later (S2)
 
 
+class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Something a saga waits for has happened, or will be waited for: early ones are kept (S1).
+
+    In an `each` the numbers of the items follow the name: `approved/3`. `id` tells copies; without it the message's
+    own id does.
+    """
+
+    saga: str
+    name: str
+    payload: msgspec.Raw = NULL
+    id: str = ""
+
+
 class DomainEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a saga tells the world: a CloudEvent 1.0 in structured mode, its extensions at the end.
 
@@ -137,7 +153,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     message_id: str
     row: int
-    note: str = ""  # accepted, duplicate, conflict, rejected, quarantined
+    note: str = ""  # what became of it: accepted, duplicate, conflict, rejected, quarantined ...
 
 
 # The reason of a `failed` that met somebody else's lock; `amends why` tells it apart.
@@ -152,9 +168,10 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     COMMAND: msgspec.json.Decoder(Command),
     REPLY: msgspec.json.Decoder(Reply),
     START: msgspec.json.Decoder(Start),
+    SIGNAL: msgspec.json.Decoder(Signal),
     RECEIPT: msgspec.json.Decoder(Receipt),
 }
-Body = Command | Reply | Start | Receipt
+Body = Command | Reply | Start | Signal | Receipt
 
 
 def event_id_of(saga: str, path: str, op: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,6 +26,7 @@ from amends.participants.door import Door
 from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga, WaitTimeout
 from amends.participants.payloads import encode
 from amends.participants.sagas import SagaView, input_hash
+from amends.participants.signals import make_signal
 from amends.participants.starts import SagaOrName, make_start, trace_headers
 
 if TYPE_CHECKING:
@@ -135,6 +137,60 @@ class Client:
             raise StartConflict(start.saga, str(conflict)) from None
         return msgspec.json.decode(answer, type=_Started).id
 
+    def signal(
+        self,
+        session: Putter,
+        saga_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        message_id: str | None = None,
+    ) -> None:
+        """Give a saga a signal if, and only if, the transaction open on `session` commits (S1).
+
+        One that comes before its saga's start, or before the `wait` for it, is kept. Two with the same `message_id` are
+        one. A name that the saga never waits for is told in the coordinator's log only.
+
+        Raises: InvalidInput before anything is stored; UnsupportedSession, OutboxNotInstalled as `amends.outbox.put`
+        does.
+        """
+        from amends.outbox import put
+
+        put(session, self._signal(make_signal(saga_id, name, payload, message_id)))
+
+    async def asignal(
+        self,
+        session: AsyncPutter,
+        saga_id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        message_id: str | None = None,
+    ) -> None:
+        """As `signal`, on an AsyncSession, an AsyncConnection or an async psycopg connection."""
+        from amends.outbox import aput
+
+        await aput(session, self._signal(make_signal(saga_id, name, payload, message_id)))
+
+    def signal_http(
+        self, saga_id: str, name: str, payload: Any = None, *, message_id: str | None = None
+    ) -> str:
+        """Give a saga a signal over HTTP, and learn what became of it: `accepted`, `kept` or `duplicate`.
+
+        Repeated, safely, while the coordinator cannot be reached.
+
+        Raises: InvalidInput; CoordinatorRefused for a name that the saga never waits for, and once it has ended;
+        CoordinatorUnavailable.
+        """
+        signal = make_signal(saga_id, name, payload, message_id)
+        answer = self._http.ask(
+            "POST",
+            f"/sagas/{signal.saga}/signals/{quote(name)}",
+            bytes(signal.payload),
+            headers={"Idempotency-Key": signal.id},
+        )
+        return msgspec.json.decode(answer, type=_Signalled).outcome
+
     def get(self, saga_id: str) -> SagaView:
         """How a saga stands. Raises: UnknownSaga, CoordinatorRefused, CoordinatorUnavailable."""
         return msgspec.json.decode(self._http.ask("GET", f"/sagas/{saga_id}"), type=SagaView)
@@ -184,6 +240,15 @@ class Client:
             needs_receipt=True,
         )
 
+    def _signal(self, signal: wire.Signal) -> Message:
+        return Message(
+            routing_key=coordinator_queue(self.prefix),
+            type=wire.SIGNAL,
+            body=wire.encode(signal),
+            correlation_id=signal.saga,
+            needs_receipt=True,
+        )
+
     @property
     def _http(self) -> Door:
         if self._door is None:
@@ -195,3 +260,7 @@ class Client:
 
 class _Started(msgspec.Struct, frozen=True):
     id: str
+
+
+class _Signalled(msgspec.Struct, frozen=True):
+    outcome: str

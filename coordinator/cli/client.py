@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -45,6 +46,11 @@ class Api:
     def post(self, path: str, body: Mapping[str, object]) -> Answer:
         """Do something."""
         return self._ask("POST", path, json=dict(body))
+
+    def send(self, path: str, body: object, headers: Mapping[str, str]) -> Answer:
+        """Do something with any JSON as body, `null` too."""
+        how = {"Content-Type": "application/json", **headers}
+        return self._ask("POST", path, content=json.dumps(body), headers=how)
 
     def sagas(self, params: Params, rows_max: int) -> Iterator[Answer]:
         """Up to `rows_max` sagas that fit, page by page."""

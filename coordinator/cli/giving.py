@@ -15,9 +15,9 @@ def given(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def json_input(text: str) -> Any:
-    """The JSON in a file, on standard input (`-`), or in the text itself. Raises: BadParameter of `--input`."""
-    source = "--input"
+def json_input(text: str, option: str = "--input") -> Any:
+    """The JSON in a file, on standard input (`-`), or in the text itself. Raises: BadParameter of `option`."""
+    source = option
     if text == "-":
         text, source = sys.stdin.read(), "standard input"
     elif not text.lstrip().startswith(("{", "[", '"')) and _is_file(text):
@@ -26,8 +26,8 @@ def json_input(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        mend = "give a file, `-` for standard input, or JSON" if source == "--input" else "it must be JSON"
-        raise click.BadParameter(f"{source} is no JSON ({error}); {mend}", param_hint="--input") from None
+        mend = "give a file, `-` for standard input, or JSON" if source == option else "it must be JSON"
+        raise click.BadParameter(f"{source} is no JSON ({error}); {mend}", param_hint=option) from None
 
 
 def labels_given(pairs: tuple[str, ...]) -> dict[str, str]:

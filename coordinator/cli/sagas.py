@@ -10,6 +10,7 @@ from amends.coordinator.cli.acts import ACTS
 from amends.coordinator.cli.command import coordinator, json_option
 from amends.coordinator.cli.giving import given, json_input, labels_given
 from amends.coordinator.cli.printing import console, print_json, say
+from amends.coordinator.cli.signal import signal
 from amends.coordinator.cli.tables import saga_table, show_saga
 from amends.coordinator.saga.state import Status
 
@@ -17,6 +18,9 @@ from amends.coordinator.saga.state import Status
 @click.group()
 def sagas() -> None:
     """Start sagas, look at them, act on them."""
+
+
+sagas.add_command(signal)
 
 
 @sagas.command()

@@ -25,13 +25,17 @@ from amends.coordinator.engine.intake import (
     AnyItem,
     BrokenItem,
     DeadLetterItem,
+    DoorItem,
     ReplyItem,
     ScheduleItem,
+    SignalItem,
     StartItem,
     TimerItem,
 )
 from amends.coordinator.engine.lives import Advancing, Live
+from amends.coordinator.engine.placeholders import PLACEHOLDER, Placeholders
 from amends.coordinator.engine.rows import json_text, read_saga, read_step
+from amends.coordinator.engine.signalling import Signalling
 from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.timing import HeldTimer, Timing
 from amends.coordinator.engine.writing import write
@@ -78,7 +82,11 @@ class Batch:
         self._timing = Timing(advancing)
         self._letters: list[Message] = []
         self.outcome = Outcome()
-        self._births = Births(connection, starts, advancing, self._lives, self.outcome)
+        self._placeholders = Placeholders(connection, advancing.now_ms)
+        self._signalling = Signalling(advancing, self._placeholders, self.outcome)
+        self._births = Births(
+            connection, starts, advancing, self._lives, self._placeholders, self._signalling, self.outcome
+        )
         self._firings = Firings(connection, catalog, self._births, advancing)
 
     def decide(self, items: list[AnyItem]) -> Outcome:
@@ -88,6 +96,8 @@ class Batch:
         if schedules:
             starts += self._firings.lock(schedules)
         standing = self._births.insert(starts) if starts else set()
+        early = {item.saga_id for item in items if isinstance(item, SignalItem)} - self._lives.keys()
+        self._placeholders.hold(early)
         sagaless = StartItem | DeadLetterItem | ScheduleItem
         touched = {item.saga_id for item in items if not isinstance(item, sagaless)}
         self._load((touched | standing) - self._lives.keys())
@@ -110,6 +120,11 @@ class Batch:
                     self._not_ours(item)
                 else:
                     self._births.settle(item)
+            case SignalItem():
+                if item.saga_id in self._newer:
+                    self._not_ours(item)
+                else:
+                    self._signalling.take(item, self._lives.get(item.saga_id))
             case TimerItem():
                 timer = self._timers.get((item.saga_id, item.path))
                 # Of a saga that is not ours the claim runs out, and another coordinator may take it.
@@ -149,7 +164,7 @@ class Batch:
         """Leave it to a newer coordinator: a message comes again, a door is told to ask another (E3)."""
         if item.tag is not None:
             self.outcome.newer.append(item.tag)
-        if isinstance(item, StartItem | ActItem) and item.answer is not None:
+        if isinstance(item, DoorItem) and item.answer is not None:
             answer = item.answer
             reason = f"saga {item.saga_id} is kept as a newer release keeps it; ask a newer coordinator"
             self.outcome.answers.append(lambda: answer.set_exception(CancelledError(reason)))
@@ -215,6 +230,9 @@ class Batch:
             return
         under_way = []
         for row in self._connection.exec_driver_sql(sql.LOCK_SAGAS, {"ids": wanted}).all():
+            if row.status == PLACEHOLDER:
+                self._placeholders.locked(str(row.id), row.head)
+                continue
             # Before anything else is read: what a newer format says, this release may not understand.
             if row.format > FORMAT:
                 self._newer.add(str(row.id))
@@ -258,6 +276,7 @@ class Batch:
             self._timers[timer.saga_id, timer.path] = timer
 
     def _write(self) -> None:
+        self._placeholders.write()
         lives = [live for live in self._lives.values() if live.now is not live.stored or live.log]
         letters = self._letters + self.outcome.again
         self.outcome.rows = write(

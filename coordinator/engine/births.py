@@ -11,7 +11,9 @@ from amends.coordinator.engine import posting, sql
 from amends.coordinator.engine.contract import StartAnswer, Verdict
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.lives import Advancing, Live
+from amends.coordinator.engine.placeholders import Placeholders
 from amends.coordinator.engine.rows import birth_columns
+from amends.coordinator.engine.signalling import Signalling
 from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, rejected
 from amends.coordinator.saga.events import Started
 from amends.coordinator.saga.state import Status
@@ -29,12 +31,16 @@ class Births:
         starts: Starts,
         advancing: Advancing,
         lives: dict[str, Live],
+        placeholders: Placeholders,
+        signalling: Signalling,
         outcome: Outcome,
     ) -> None:
         self._connection = connection
         self._starts = starts
         self._advancing = advancing
         self._lives = lives
+        self._placeholders = placeholders
+        self._signalling = signalling
         self._outcome = outcome
         self._refusals: dict[int, Refusal] = {}
         self._born_of: dict[str, StartItem] = {}
@@ -105,6 +111,8 @@ class Births:
 
     def settle(self, item: StartItem) -> StartAnswer:
         """Tell a start what became of it."""
+        if item.saga_id in self._placeholders.standing:
+            self._grow(item)
         live = self._lives.get(item.saga_id)
         if (
             live is not None
@@ -124,6 +132,19 @@ class Births:
             again = posting.start_again(self._advancing.prefix, item, self._starts.again_s)
             self._outcome.again.append(again)
         return answer
+
+    def _grow(self, item: StartItem) -> None:
+        """Turn a placeholder into its saga, which then hears what came for it (S1)."""
+        embryo = self._embryo(item)
+        if embryo is None:
+            return  # It cannot start yet, or not so: what came early is kept.
+        early = self._placeholders.standing[item.saga_id]
+        live = self._begin(embryo)
+        self._placeholders.turn(live)
+        live.written = live.now
+        self._lives[item.saga_id] = live
+        self._born_of[item.saga_id] = item
+        self._signalling.grown(live, early.signals)
 
     def _replace(self, item: StartItem, standing: Live) -> Live | None:
         """A rejected start owns no key: another message may take its place (S2). None: that one is not to begin."""

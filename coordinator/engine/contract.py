@@ -69,6 +69,33 @@ class ActAnswer:
     status: str | None = None
 
 
+class SignalVerdict(StrEnum):
+    """What became of a signal.
+
+    `accepted`: the saga has it. `kept`: no such saga has started yet; it will have it. `duplicate`: it, or the
+    placeholder, had it before. The others changed nothing: `unknown_signal`: the saga never waits for it.
+    `too_many`: the limit of one saga. `ended`: too late. `pruned`: much too late (S3).
+    """
+
+    ACCEPTED = "accepted"
+    KEPT = "kept"
+    DUPLICATE = "duplicate"
+    UNKNOWN_SIGNAL = "unknown_signal"
+    TOO_MANY = "too_many"
+    ENDED = "ended"
+    PRUNED = "pruned"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalAnswer:
+    """What became of a signal; `status` is the saga's status after it, None where no saga has started."""
+
+    saga_id: str
+    verdict: SignalVerdict
+    reason: str = ""
+    status: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
     """How a coordinator is. `loop_age_s` is how long ago its deciding loop last turned (idle turns included)."""
@@ -95,6 +122,14 @@ class Engine(Protocol):
 
     def submit_act(self, saga_id: str, act: Act) -> Future[ActAnswer]:
         """Apply an operator's act in the engine's next batch."""
+
+    def submit_signal(
+        self, saga_id: str, name: str, payload: bytes, *, message_id: str
+    ) -> Future[SignalAnswer]:
+        """Give a saga a signal in the engine's next batch; `payload` is JSON, `message_id` tells copies.
+
+        Raises: MalformedMessage for a name, a payload or an id that cannot be one.
+        """
 
     def status(self) -> EngineStatus:
         """How the coordinator is, without I/O."""

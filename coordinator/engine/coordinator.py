@@ -22,13 +22,14 @@ from sqlalchemy import Engine
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import sql
 from amends.coordinator.engine.consuming import Consuming
-from amends.coordinator.engine.contract import ActAnswer, EngineStatus, StartAnswer
+from amends.coordinator.engine.contract import ActAnswer, EngineStatus, SignalAnswer, StartAnswer
 from amends.coordinator.engine.deciding import Acknowledging, Decider
 from amends.coordinator.engine.gate import Gate
-from amends.coordinator.engine.intake import ActItem, Intake, StartItem
+from amends.coordinator.engine.intake import ActItem, DoorItem, Intake, SignalItem, StartItem
 from amends.coordinator.engine.keeping import Keeping
 from amends.coordinator.engine.scheduling import Scheduling
 from amends.coordinator.engine.settings import EngineSettings
+from amends.coordinator.engine.signalling import signal_of
 from amends.coordinator.engine.ticking import Ticking
 from amends.coordinator.observer import NULL_OBSERVER, Observer
 from amends.coordinator.saga.events import Act
@@ -155,7 +156,7 @@ class Coordinator:
         for thread in self._threads:
             thread.join(STOP_S)
         for item in self._intake.take_all():
-            if isinstance(item, StartItem | ActItem):
+            if isinstance(item, DoorItem):
                 _turn_away(item)
         self._sender.stop(STOP_S)
         self._relay.stop()
@@ -184,7 +185,18 @@ class Coordinator:
         self._put(ActItem(saga_id=saga_id, act=act, answer=answer))
         return answer
 
-    def _put(self, item: StartItem | ActItem) -> None:
+    def submit_signal(
+        self, saga_id: str, name: str, payload: bytes, *, message_id: str
+    ) -> Future[SignalAnswer]:
+        """Give a saga a signal in the next batch. Raises: MalformedMessage for what cannot be one."""
+        answer: Future[SignalAnswer] = Future()
+        event = signal_of(name, message_id, payload)
+        self._put(
+            SignalItem(saga_id=saga_id, event=event, answer=answer, message_id=message_id, body=payload)
+        )
+        return answer
+
+    def _put(self, item: DoorItem) -> None:
         if not self._decider.database_up:
             # The decider tries until it is back; a door is told at once, and may ask another coordinator.
             if item.answer is not None:
@@ -248,7 +260,7 @@ class Coordinator:
             log.warning("timeouts_not_postponed", extra={"commands": len(commands)})
 
 
-def _turn_away(item: StartItem | ActItem) -> None:
+def _turn_away(item: DoorItem) -> None:
     """Tell a door that waits for this item that it will not be decided here."""
     if item.answer is None:
         return

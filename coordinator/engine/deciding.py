@@ -17,14 +17,7 @@ from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import sql
 from amends.coordinator.engine.batch import Batch, Outcome
 from amends.coordinator.engine.gate import Gate
-from amends.coordinator.engine.intake import (
-    ActItem,
-    AnyItem,
-    Intake,
-    ScheduleItem,
-    StartItem,
-    from_a_door,
-)
+from amends.coordinator.engine.intake import AnyItem, DoorItem, Intake, ScheduleItem, from_a_door
 from amends.coordinator.engine.lives import Advancing
 from amends.coordinator.engine.quarantine import quarantine
 from amends.coordinator.engine.settings import EngineSettings
@@ -212,7 +205,7 @@ class Decider:
     def _without_doors(self, items: list[AnyItem], error: Exception) -> list[AnyItem]:
         """Doors do not wait for a database that is away: they are told, and ask again."""
         for item in items:
-            if isinstance(item, StartItem | ActItem) and item.answer is not None:
+            if isinstance(item, DoorItem) and item.answer is not None:
                 _say(lambda answer=item.answer: answer.set_exception(error))  # type: ignore[misc]
         return [item for item in items if not from_a_door(item)]
 

@@ -9,8 +9,8 @@ from threading import Condition
 from typing import TypeAlias
 from uuid import UUID
 
-from amends.coordinator.engine.contract import ActAnswer, StartAnswer
-from amends.coordinator.saga.events import Act, Replied
+from amends.coordinator.engine.contract import ActAnswer, SignalAnswer, StartAnswer
+from amends.coordinator.saga.events import Act, Replied, Signalled
 from amends.coordinator.schedules.missed import Plan
 from amends.outbox.wire import Start
 
@@ -71,6 +71,15 @@ class ActItem(Item):
 
 
 @dataclass(slots=True, kw_only=True)
+class SignalItem(Item):
+    """A signal, from a message or from a door."""
+
+    event: Signalled
+    receipt: ReceiptTo | None = None
+    answer: Future[SignalAnswer] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class TimerItem(Item):
     """A claimed timer; `path` is empty for the saga's deadline."""
 
@@ -115,14 +124,13 @@ class ScheduleItem(Item):
     broken: str = ""
 
 
-AnyItem: TypeAlias = (
-    ReplyItem | StartItem | ActItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem | ScheduleItem
-)
+DoorItem: TypeAlias = StartItem | ActItem | SignalItem
+AnyItem: TypeAlias = DoorItem | ReplyItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem | ScheduleItem
 
 
 def from_a_door(item: AnyItem) -> bool:
     """Whether somebody waits for the answer to this item in this process."""
-    return isinstance(item, StartItem | ActItem) and item.answer is not None
+    return isinstance(item, DoorItem) and item.answer is not None
 
 
 @dataclass(slots=True)

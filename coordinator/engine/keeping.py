@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
-from amends.coordinator.engine import breakers, sql, windows
+from amends.coordinator.engine import breakers, placeholders, sql, windows
 from amends.coordinator.engine.gate import Gate
 from amends.coordinator.engine.intake import AdmitItem, AnyItem, Intake
 from amends.coordinator.engine.settings import EngineSettings
@@ -74,6 +74,7 @@ class Keeping:
         self._probe()
         self._admit()
         if time.monotonic() >= self._prune_at:
+            self.expire()
             self.prune()
 
     def _decisions(self) -> None:
@@ -130,6 +131,15 @@ class Keeping:
                 steps = self._admissions.next(connection, queue, min(room, self._settings.batch_events_max))
             items: list[AnyItem] = [AdmitItem(saga_id=saga_id, path=path) for saga_id, path in steps]
             self._intake.put(items)
+
+    def expire(self) -> int:
+        """Give up some placeholders that nobody started (S1); how many. Raises: StoreUnavailable."""
+        with transaction(self._database) as connection:
+            expired = placeholders.expire(connection, age_s=self._settings.placeholder_s, rows_max=PRUNED_MAX)
+        if expired:
+            log.warning("placeholders_expired", extra={"placeholders": expired})
+            self._observer.placeholders_expired(expired)
+        return expired
 
     def prune(self) -> int:
         """Delete some ended sagas past their retention; how many (E5). Raises: StoreUnavailable."""

@@ -18,6 +18,7 @@ from amends.coordinator.engine.intake import (
     BrokenItem,
     DeadLetterItem,
     ScheduleItem,
+    SignalItem,
     StartItem,
     TimerItem,
 )
@@ -61,7 +62,7 @@ def quarantine(database: Engine, item: AnyItem, error: str, decide: Decide) -> t
             _keep(connection, item, error)
             connection.exec_driver_sql(STICK_SAGA, {"id": item.saga_id, "error": broken[0].reason})  # type: ignore[union-attr]
             outcome, advancing = decide(connection, [])
-    if isinstance(item, StartItem | DeadLetterItem) and item.receipt is not None:
+    if isinstance(item, StartItem | SignalItem | DeadLetterItem) and item.receipt is not None:
         outcome.receipts.append(posting.receipt(item.receipt, item.message_id, "quarantined"))
     return outcome, advancing
 

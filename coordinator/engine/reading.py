@@ -8,7 +8,15 @@ from uuid import UUID
 
 import msgspec
 
-from amends.coordinator.engine.intake import AnyItem, DeadLetterItem, ReceiptTo, ReplyItem, StartItem
+from amends.coordinator.engine.intake import (
+    AnyItem,
+    DeadLetterItem,
+    ReceiptTo,
+    ReplyItem,
+    SignalItem,
+    StartItem,
+)
+from amends.coordinator.engine.signalling import signal_of
 from amends.coordinator.saga.events import Outcome, Replied
 from amends.coordinator.saga.state import Op, queue_of
 from amends.outbox import wire
@@ -41,6 +49,8 @@ def read(delivery: Delivery, *, body_bytes_max: int) -> AnyItem:
                 return _reply(delivery, body)
             case wire.Start():
                 return _start(delivery, body)
+            case wire.Signal():
+                return _signal(delivery, body)
             case _:
                 return _dead(delivery, f"{delivery.type} is not for the coordinator")
     except (MalformedMessage, ValueError, RecursionError, msgspec.MsgspecError) as error:
@@ -102,6 +112,18 @@ def _start(delivery: Delivery, start: wire.Start) -> StartItem:
         type=delivery.type,
         start=start,
         trace=trace[:64] if isinstance(trace, str) else "",
+        receipt=receipt_to(delivery),
+    )
+
+
+def _signal(delivery: Delivery, signal: wire.Signal) -> SignalItem:
+    return SignalItem(
+        saga_id=str(UUID(signal.saga)),
+        tag=delivery.tag,
+        body=delivery.body,
+        message_id=delivery.message_id[:64],
+        type=delivery.type,
+        event=signal_of(signal.name, signal.id or delivery.message_id, bytes(signal.payload)),
         receipt=receipt_to(delivery),
     )
 

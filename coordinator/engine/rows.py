@@ -98,6 +98,7 @@ def birth_columns(births: Iterable[tuple[Saga, Birth]]) -> Columns:
     columns["input_hash"] = [birth.input_hash for _, birth in pairs]
     columns["start_message"] = [birth.start_message for _, birth in pairs]
     columns["started_ms"] = [saga.started for saga, _ in pairs]
+    columns["parent_id"] = [saga.parent.saga if saga.parent is not None else None for saga, _ in pairs]
     return columns
 
 

@@ -13,8 +13,9 @@ class EngineSettings:
     open a queue's breaker; then it is probed after `probe_first_s`, doubling to `probe_longest_s` (M6).
     `unknown_version_s` is how long a start of an unknown version is left to come again (S2); a start that waits, and
     that nobody else would send again, comes again after `again_s`. `retention_s` is how long an ended saga is kept
-    (E5). A message that the broker did not confirm within `confirm_s` is handed to the sweep, and its destination is
-    suspect (O4). A schedule's run that is overdue by more than `schedule_late_s` is late (S4).
+    (E5), `placeholder_s` what came for a saga that never started (S1). A message that the broker did not confirm
+    within `confirm_s` is handed to the sweep, and its destination is suspect (O4). A schedule's run that is overdue by
+    more than `schedule_late_s` is late (S4).
     """
 
     batch_events_max: int = 300
@@ -33,6 +34,7 @@ class EngineSettings:
     unknown_version_s: float = 3_600.0
     again_s: float = 30.0
     retention_s: float = 30 * 86_400.0
+    placeholder_s: float = 7 * 86_400.0
     prune_every_s: float = 60.0
     retry_first_s: float = 0.2
     retry_longest_s: float = 5.0

@@ -20,16 +20,18 @@ LOCK_SAGAS = f"""
 # New sagas, as they stand after their first event. Waits for a concurrent insert of the same id, then yields (S1).
 INSERT_SAGAS = """
     INSERT INTO amends.saga (id, name, version, format, status, backwards, key, labels, input, input_hash,
-        start_message, started_ms, clock_ms, deadline_ms, seq, head, stuck_steps, error, created_at, ended_at)
+        start_message, started_ms, clock_ms, deadline_ms, seq, head, stuck_steps, error, created_at, ended_at,
+        parent_id)
     SELECT id, name, version, format, status, backwards, key, labels::jsonb, input::json, input_hash,
         start_message, started_ms, clock_ms, deadline_ms, seq, head::json, stuck_steps::json, error,
-        to_timestamp(started_ms / 1000.0), to_timestamp(ended_ms / 1000.0)
+        to_timestamp(started_ms / 1000.0), to_timestamp(ended_ms / 1000.0), parent_id
     FROM unnest(%(id)s::uuid[], %(name)s::text[], %(version)s::int[], %(format)s::smallint[], %(status)s::text[],
         %(backwards)s::bool[], %(key)s::text[], %(labels)s::text[], %(input)s::text[], %(input_hash)s::text[],
         %(start_message)s::text[], %(started_ms)s::bigint[], %(clock_ms)s::bigint[], %(deadline_ms)s::bigint[],
-        %(seq)s::int[], %(head)s::text[], %(stuck_steps)s::text[], %(error)s::text[], %(ended_ms)s::bigint[])
+        %(seq)s::int[], %(head)s::text[], %(stuck_steps)s::text[], %(error)s::text[], %(ended_ms)s::bigint[],
+        %(parent_id)s::uuid[])
         AS new (id, name, version, format, status, backwards, key, labels, input, input_hash, start_message,
-            started_ms, clock_ms, deadline_ms, seq, head, stuck_steps, error, ended_ms)
+            started_ms, clock_ms, deadline_ms, seq, head, stuck_steps, error, ended_ms, parent_id)
     ON CONFLICT (id) DO NOTHING
     RETURNING id
 """

@@ -23,6 +23,7 @@ from amends.coordinator.http import (
     participants,
     sagas,
     schedules,
+    signals,
     timers,
 )
 from amends.coordinator.http.access import Access
@@ -87,6 +88,7 @@ def build_app(
     for routes in (
         sagas,
         acts,
+        signals,
         explaining,
         drawing,
         timers,

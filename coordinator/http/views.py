@@ -40,6 +40,15 @@ class ActedPage(BaseModel):
     next: str | None
 
 
+class SignalView(BaseModel):
+    """What became of a signal. `outcome`: `accepted`, `kept` (the saga has not started yet) or `duplicate`."""
+
+    id: str
+    name: str
+    outcome: str
+    status: str | None
+
+
 class StuckView(BaseModel):
     """A step that needs an operator."""
 

@@ -69,6 +69,10 @@ suspension = Table(
 #
 #   running --failed before the pivot--> compensating --> compensated
 #   running --> completed                running | compensating <--> stuck        (start not accepted) --> rejected
+#   (a signal or a parent's order came before the start) --> placeholder --start--> any of the above
+#
+# A placeholder keeps what came early, in `head`, and holds the id: start and signal meet at one row (S1, K3). It is no
+# saga: nothing counts it, nothing shows it.
 saga = Table(
     "saga",
     metadata,
@@ -92,8 +96,9 @@ saga = Table(
     Column("error", Text),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("ended_at", DateTime(timezone=True)),
+    Column("parent_id", Uuid),
     CheckConstraint(
-        "status IN ('running', 'compensating', 'completed', 'compensated', 'stuck', 'rejected')",
+        "status IN ('running', 'compensating', 'completed', 'compensated', 'stuck', 'rejected', 'placeholder')",
         name="ck_saga_status",
     ),
     CheckConstraint(
@@ -111,6 +116,8 @@ saga = Table(
     Index("ix_saga_list", "created_at", "id"),
     Index("ix_saga_name", "name", "status", "created_at", "id"),
     Index("ix_saga_labels", "labels", postgresql_using="gin"),
+    Index("ix_saga_parent", "parent_id", "created_at", postgresql_where=text("parent_id IS NOT NULL")),
+    Index("ix_saga_placeholder", "created_at", postgresql_where=text("status = 'placeholder'")),
 )
 
 # One step instance of a saga; `phase` is what happens with its current `op`, `did` what is known of its `do`.

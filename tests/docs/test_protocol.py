@@ -23,6 +23,7 @@ STRUCTS: Final = {
     wire.COMMAND: wire.Command,
     wire.REPLY: wire.Reply,
     wire.START: wire.Start,
+    wire.SIGNAL: wire.Signal,
     wire.RECEIPT: wire.Receipt,
 }
 

@@ -170,3 +170,41 @@ def test_a_start_carries_the_trace_it_belongs_to(emptied: Engine) -> None:
 
     traces = [msgspec.json.decode(row.headers).get("traceparent") for row in stored(emptied)]
     assert traces == [TRACE, None, TRACE, other]
+
+
+def test_a_signal_is_a_row_of_the_callers_transaction_that_waits_for_its_receipt(emptied: Engine) -> None:
+    """S1, O1. Guard: `needs_receipt` in Client._signal."""
+    saga = wire.saga_id_of("place-order", "order-1")
+    with Session(emptied) as session, session.begin():
+        client.signal(session, saga, "approved/3", {"by": "chief"}, message_id="a-1")
+        client.signal(session, saga, "approved/3")
+
+    named, unnamed = (wire.decode(row.type, row.body) for row in stored(emptied))
+    assert isinstance(named, wire.Signal)
+    assert isinstance(unnamed, wire.Signal)
+    assert [(row.routing_key, row.correlation_id, row.needs_receipt) for row in stored(emptied)] == [
+        ("p.coordinator", saga, True)
+    ] * 2
+    assert (named.saga, named.name, named.id) == (saga, "approved/3", "a-1")
+    assert bytes(named.payload) == b'{"by":"chief"}'
+    assert unnamed.id, "each has an id of its own"
+
+
+@pytest.mark.parametrize(
+    ("saga", "name", "payload", "message_id", "says"),
+    [
+        ("order-1", "go", None, None, "a saga's id"),
+        (str(UUID(int=1)), "go now", None, None, "a name has"),
+        (str(UUID(int=1)), "go", object(), None, "cannot be written as JSON"),
+        (str(UUID(int=1)), "go", "x" * 65_536, None, "over the limit of 65,536"),
+        (str(UUID(int=1)), "go", None, "", "an id has"),
+        (str(UUID(int=1)), "go", None, "x" * 65, "an id has"),
+    ],
+)
+def test_a_wrong_signal_is_told_before_anything_is_stored(
+    emptied: Engine, saga: str, name: str, payload: Any, message_id: str | None, says: str
+) -> None:
+    with pytest.raises(InvalidInput, match=says), transaction(emptied) as connection:
+        client.signal(connection, saga, name, payload, message_id=message_id)
+
+    assert stored(emptied) == []

@@ -1,0 +1,149 @@
+"""Placeholders: rows that hold an id, and keep what came for it, until its saga starts (S1).
+
+A signal for an unknown saga inserts one; the start that finds it turns it into its saga. Both need the same row, so one
+of two that race waits for the other, and sees what it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from amends.coordinator.engine import sql
+from amends.coordinator.engine.lives import Live
+from amends.coordinator.engine.rows import birth_columns
+from amends.coordinator.saga.events import Signalled
+
+PLACEHOLDER: Final = "placeholder"
+# Newer than any release knows: one that has not heard of placeholders leaves them to one that has (E3).
+_FORMAT: Final = 32_767
+
+# Hold these ids: insert a placeholder, or lock whatever stands. The update never happens, and locks all the same.
+HOLD = """
+    INSERT INTO amends.saga AS saga (id, name, version, format, status, backwards, input, input_hash, start_message,
+        started_ms, clock_ms, seq, head)
+    SELECT id, '', 0, %(format)s, 'placeholder', false, 'null'::json, '', '', %(now_ms)s, %(now_ms)s, 0, '{}'::json
+    FROM unnest(%(ids)s::uuid[]) AS new (id) ORDER BY id
+    ON CONFLICT (id) DO UPDATE SET seq = saga.seq WHERE false
+    RETURNING id
+"""
+
+# What placeholders keep by now.
+KEEP = """
+    UPDATE amends.saga AS saga SET head = kept.head::json
+    FROM unnest(%(id)s::uuid[], %(head)s::text[]) AS kept (id, head)
+    WHERE saga.id = kept.id
+"""
+
+# A placeholder's start has come: from now on the row is its saga's.
+TURN = """
+    UPDATE amends.saga AS saga SET name = new.name, version = new.version, format = new.format, status = new.status,
+        backwards = new.backwards, key = new.key, labels = new.labels::jsonb, input = new.input::json,
+        input_hash = new.input_hash, start_message = new.start_message, started_ms = new.started_ms,
+        clock_ms = new.clock_ms, deadline_ms = new.deadline_ms, seq = new.seq, head = new.head::json,
+        stuck_steps = new.stuck_steps::json, error = new.error,
+        created_at = to_timestamp(new.started_ms / 1000.0), ended_at = to_timestamp(new.ended_ms / 1000.0),
+        parent_id = new.parent_id
+    FROM unnest(%(id)s::uuid[], %(name)s::text[], %(version)s::int[], %(format)s::smallint[], %(status)s::text[],
+        %(backwards)s::bool[], %(key)s::text[], %(labels)s::text[], %(input)s::text[], %(input_hash)s::text[],
+        %(start_message)s::text[], %(started_ms)s::bigint[], %(clock_ms)s::bigint[], %(deadline_ms)s::bigint[],
+        %(seq)s::int[], %(head)s::text[], %(stuck_steps)s::text[], %(error)s::text[], %(ended_ms)s::bigint[],
+        %(parent_id)s::uuid[])
+        AS new (id, name, version, format, status, backwards, key, labels, input, input_hash, start_message,
+            started_ms, clock_ms, deadline_ms, seq, head, stuck_steps, error, ended_ms, parent_id)
+    WHERE saga.id = new.id
+"""
+
+# Nobody started them: given up after a while, some at a time. The lock sees a start that came in the same moment.
+EXPIRE = """
+    WITH old AS (
+        SELECT id FROM amends.saga
+        WHERE status = 'placeholder' AND created_at < now() - %(age_s)s * interval '1 second'
+        ORDER BY id LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
+    )
+    DELETE FROM amends.saga USING old WHERE saga.id = old.id AND saga.status = 'placeholder'
+"""
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placeholder:
+    """What came for a saga that has not started, in the order in which it came."""
+
+    signals: tuple[Signalled, ...] = ()
+
+    def head(self) -> str:
+        """As the row keeps it."""
+        signals = [{"name": one.name, "id": one.message_id, "payload": one.payload} for one in self.signals]
+        return _encode({"signals": signals}).decode()
+
+
+def read_placeholder(head: str) -> Placeholder:
+    """What a row keeps."""
+    kept: Mapping[str, Any] = _decode(head)
+    signals = (
+        Signalled(name=one["name"], message_id=one["id"], payload=one["payload"])
+        for one in kept.get("signals", ())
+    )
+    return Placeholder(signals=tuple(signals))
+
+
+@dataclass(slots=True)
+class Placeholders:
+    """The placeholders that one batch has locked, by the id of their saga; `spent` are ids that were pruned (S3)."""
+
+    connection: Connection
+    now_ms: int
+    standing: dict[str, Placeholder] = field(default_factory=dict)
+    spent: set[str] = field(default_factory=set)
+    _changed: set[str] = field(default_factory=set)
+
+    def hold(self, ids: Collection[str]) -> None:
+        """Lock these ids, whatever stands under them; where nothing does, a placeholder stands from now on."""
+        if not ids:
+            return
+        wanted = {"ids": sorted(ids), "format": _FORMAT, "now_ms": self.now_ms}
+        made = {str(row[0]) for row in self.connection.exec_driver_sql(HOLD, wanted).all()}
+        if not made:
+            return
+        # Asked after the insert, which waited for whoever was pruning.
+        rows = self.connection.exec_driver_sql(sql.SPENT_IDS, {"ids": sorted(made)}).all()
+        spent = {str(row[0]) for row in rows}
+        if spent:
+            self.connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(spent)})
+            self.spent |= spent
+        self.standing |= {id_: Placeholder() for id_ in made - spent}
+
+    def locked(self, id_: str, head: str) -> None:
+        """This one was found when the batch's sagas were locked."""
+        self.standing[id_] = read_placeholder(head)
+
+    def keep(self, id_: str, signal: Signalled) -> None:
+        """Keep a signal until its saga starts."""
+        placeholder = self.standing[id_]
+        self.standing[id_] = replace(placeholder, signals=(*placeholder.signals, signal))
+        self._changed.add(id_)
+
+    def turn(self, live: Live) -> None:
+        """The saga of this placeholder begins in its row."""
+        self.connection.exec_driver_sql(TURN, birth_columns([(live.now, live.birth)]))
+        del self.standing[live.now.id]
+        self._changed.discard(live.now.id)
+
+    def write(self) -> None:
+        """Write what is kept by now."""
+        ids = sorted(self._changed)
+        if ids:
+            heads = [self.standing[id_].head() for id_ in ids]
+            self.connection.exec_driver_sql(KEEP, {"id": ids, "head": heads})
+
+
+def expire(connection: Connection, *, age_s: float, rows_max: int) -> int:
+    """Delete placeholders that nobody started for so long; how many. Rechecks each under its lock."""
+    return connection.exec_driver_sql(EXPIRE, {"age_s": age_s, "rows_max": rows_max}).rowcount

@@ -1,0 +1,136 @@
+"""Signals, as they reach a saga: taken, kept for later, or turned away (S1, S3)."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from amends.coordinator.engine import posting
+from amends.coordinator.engine.contract import SignalAnswer, SignalVerdict
+from amends.coordinator.engine.intake import SignalItem
+from amends.coordinator.engine.lives import Advancing, Live
+from amends.coordinator.engine.placeholders import Placeholders
+from amends.coordinator.saga.bounds import SIGNALS_MAX, json_problem
+from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.events import Signalled
+from amends.coordinator.saga.json import Json
+from amends.outbox.errors import MalformedMessage
+from amends.outbox.wire import PATH_CHARS_MAX, SIGNAL_BYTES_MAX, SIGNAL_ID_CHARS_MAX
+
+if TYPE_CHECKING:
+    from amends.coordinator.engine.batch import Outcome
+
+log = logging.getLogger(__name__)
+
+KEPT_BYTES_MAX: Final = 1_048_576  # of all payloads that one saga keeps
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(/[0-9]+)*")
+_ID: Final = re.compile(r"[ -~]+")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def signal_of(name: str, message_id: str, payload: bytes) -> Signalled:
+    """The event of a signal. Raises: MalformedMessage for a name, an id or a payload that cannot be one."""
+    if len(name) > PATH_CHARS_MAX or not _NAME.fullmatch(name):
+        raise MalformedMessage(
+            "name: a signal's name has letters, digits, '_', '-', '.'; in an each the numbers of the items follow: "
+            "approved/3"
+        )
+    if len(message_id) > SIGNAL_ID_CHARS_MAX or not _ID.fullmatch(message_id):
+        raise MalformedMessage(f"id: a signal's id has 1 to {SIGNAL_ID_CHARS_MAX} printable ASCII characters")
+    if len(payload) > SIGNAL_BYTES_MAX:
+        raise MalformedMessage(f"payload: {len(payload):,} bytes, over the limit of {SIGNAL_BYTES_MAX:,}")
+    try:
+        value: Json = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(f"payload: no JSON: {error}") from error
+    problem = json_problem(value)
+    if problem is not None:
+        raise MalformedMessage(f"payload: {problem}")
+    return Signalled(name=name, message_id=message_id, payload=value)
+
+
+class Signalling:
+    """Takes the signals of one batch."""
+
+    def __init__(self, advancing: Advancing, placeholders: Placeholders, outcome: Outcome) -> None:
+        self._advancing = advancing
+        self._placeholders = placeholders
+        self._outcome = outcome
+
+    def take(self, item: SignalItem, live: Live | None) -> None:
+        """Give one signal to its saga, or keep it; tell whoever waits what became of it."""
+        verdict, reason = self._to_saga(live, item.event) if live is not None else self._to_nobody(item)
+        observer = self._advancing.observer
+        self._advancing.told.append(lambda: observer.signal(verdict.value))
+        if item.answer is not None:
+            status = live.now.status.value if live is not None else None
+            self._outcome.answers.append(_resolve(item, SignalAnswer(item.saga_id, verdict, reason, status)))
+        elif verdict not in (SignalVerdict.ACCEPTED, SignalVerdict.KEPT, SignalVerdict.DUPLICATE):
+            # Nobody else is told: whoever put it has gone on.
+            told = {"saga_id": item.saga_id, "signal": item.event.name, "reason": reason}
+            self._advancing.told.append(lambda: log.warning("signal_turned_away", extra=told))
+        if item.receipt is not None:
+            self._outcome.receipts.append(posting.receipt(item.receipt, item.message_id, verdict.value))
+
+    def grown(self, live: Live, early: Iterable[Signalled]) -> None:
+        """Give a saga that has just begun what came before it, in that order."""
+        for signal in early:
+            if not self._advancing.apply(live, replace(signal, held=self._advancing.gate.held())):
+                told = {"saga_id": live.now.id, "signal": signal.name, "reason": "no wait is there for it"}
+                log.warning("signal_turned_away", extra=told)
+
+    def _to_saga(self, live: Live, event: Signalled) -> tuple[SignalVerdict, str]:
+        saga, definition = live.now, live.definition
+        if event.message_id in saga.heard:
+            return SignalVerdict.DUPLICATE, ""
+        if saga.status.ended or definition is None:
+            return SignalVerdict.ENDED, f"the saga has ended: it is {saga.status.value}"
+        if event.name.partition("/")[0] not in definition.plan.by_signal:
+            return SignalVerdict.UNKNOWN_SIGNAL, _waits_of(definition, event.name)
+        kept = [payload for payloads in saga.signals.values() for payload in payloads]
+        problem = _too_much(len(saga.heard), kept, event)
+        if problem is not None:
+            return SignalVerdict.TOO_MANY, problem
+        self._advancing.apply(live, replace(event, held=self._advancing.gate.held()))
+        return SignalVerdict.ACCEPTED, ""
+
+    def _to_nobody(self, item: SignalItem) -> tuple[SignalVerdict, str]:
+        placeholder = self._placeholders.standing.get(item.saga_id)
+        if placeholder is None:
+            return SignalVerdict.PRUNED, f"saga {item.saga_id} has ended and was pruned"
+        if any(signal.message_id == item.event.message_id for signal in placeholder.signals):
+            return SignalVerdict.DUPLICATE, ""
+        kept = [signal.payload for signal in placeholder.signals]
+        problem = _too_much(len(kept), kept, item.event)
+        if problem is not None:
+            return SignalVerdict.TOO_MANY, problem
+        self._placeholders.keep(item.saga_id, item.event)
+        return SignalVerdict.KEPT, ""
+
+
+def _too_much(heard: int, kept: list[Json], event: Signalled) -> str | None:
+    if heard >= SIGNALS_MAX:
+        return f"the saga has had {heard:,} signals, which is the limit"
+    size = sum(len(_encode(payload)) for payload in (*kept, event.payload))
+    if size > KEPT_BYTES_MAX:
+        return f"the signals that nobody has taken yet would have {size:,} bytes, over the limit of {KEPT_BYTES_MAX:,}"
+    return None
+
+
+def _waits_of(definition: Definition, name: str) -> str:
+    waits = ", ".join(sorted(definition.plan.by_signal)) or "nothing"
+    return f"saga {definition.name!r} version {definition.version} does not wait for {name!r}; it waits for: {waits}"
+
+
+def _resolve(item: SignalItem, answer: SignalAnswer) -> Callable[[], None]:
+    def resolve() -> None:
+        if item.answer is not None:
+            item.answer.set_result(answer)
+
+    return resolve
