@@ -14,9 +14,11 @@ from typing import Final, Literal, TypeAlias, get_args
 
 from amends.coordinator.saga import durations
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.expressions import Expression, Object, written
+from amends.coordinator.saga.expressions import Expression, Object, to_json, written
 from amends.coordinator.saga.expressions import Literal as Said
-from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.json import Json, canonical
+from amends.coordinator.saga.reading import Reader
+from amends.coordinator.saga.reading_expressions import read_expression
 from amends.coordinator.saga.references import Described
 from amends.coordinator.saga.tree import Node, children_of, places
 
@@ -157,15 +159,20 @@ def _said(node: Node) -> dict[str, str]:
         whole = getattr(node, name, None)
         if name == "when":
             for index, condition in enumerate(getattr(node, "conditions", ())):
-                said |= _parts(f"when[{index}]", condition)
+                said |= _parts(f"when[{index}]", _in_order(to_json(condition)))
         elif isinstance(whole, _EXPRESSIONS):
-            said |= _parts(name, whole)
+            said |= _parts(name, _in_order(value))
         elif name != "kind" and name not in _SLOTS:
             said |= _flat({name: value})
     return said
 
 
-def _parts(name: str, expression: object) -> dict[str, str]:
+def _in_order(stored: Json) -> Expression:
+    """An expression whose literals have their keys in one order, in whichever they were written."""
+    return read_expression(Reader(), json.loads(canonical(stored)), "")
+
+
+def _parts(name: str, expression: Expression) -> dict[str, str]:
     """An object of expressions field by field, anything else as it is written in a definition."""
     match expression:
         case Object():
@@ -175,7 +182,7 @@ def _parts(name: str, expression: object) -> dict[str, str]:
         case _:
             fields = {}
     if not fields:
-        return {name: repr(Described(expression))}  # type: ignore[arg-type] # One of _EXPRESSIONS.
+        return {name: repr(Described(expression))}
     return {
         path: text
         for key, inner in fields.items()
@@ -193,5 +200,5 @@ def _flat(fields: Mapping[str, Json], before: str = "") -> dict[str, str]:
         elif isinstance(value, int) and not isinstance(value, bool) and name in _LENGTHS:
             flat[here] = durations.written(value)
         else:
-            flat[here] = json.dumps(value, ensure_ascii=False)
+            flat[here] = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return flat

@@ -18,6 +18,7 @@ from amends.coordinator.cli.command import coordinator, json_option
 from amends.coordinator.cli.loading import load_saga
 from amends.coordinator.cli.printing import console, print_json, say, visible
 from amends.coordinator.cli.tables import definition_table, diff_table
+from amends.coordinator.definition_schema import definition_schema
 from amends.coordinator.diff import differences
 from amends.coordinator.saga.definition import Definition
 
@@ -133,6 +134,12 @@ def diff(old: str, new: str, as_json: bool) -> None:
         return
     said = f"{before.name}@{before.version} -> {after.name}@{after.version}"
     console().print(diff_table(changes) if changes else f"{said}: they do the same")
+
+
+@definitions.command()
+def schema() -> None:
+    """Print the JSON Schema of definitions, for clients that write them in another language."""
+    click.echo(json.dumps(definition_schema(), indent=2))
 
 
 def _find(api: Api, reference: str) -> Definition:

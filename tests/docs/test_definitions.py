@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -88,6 +89,13 @@ def test_every_command_of_the_page_does_what_it_says(
             target.write_text(answer.out, "utf-8")
         for line in said:
             assert line in answer.out + answer.err, (command, answer)
+
+
+def test_what_the_page_sends_over_http_is_registered(house: House) -> None:
+    for body in re.findall(r"^```http\nPOST /definitions\n.*?\n\n(.*?)^```$", PAGE, re.M | re.S):
+        answer = house.http().post("/definitions", json=json.loads(body))
+
+        assert answer.status_code == 201, answer.text
 
 
 def test_every_route_of_the_page_is_one(house: House) -> None:
