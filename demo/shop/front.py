@@ -19,6 +19,7 @@ from sqlalchemy import (
     insert,
 )
 
+from amends.coordinator import Saga
 from amends.db.engines import transaction
 from amends.demo.shop.definition import Order, place_order
 from amends.participants import Client
@@ -44,8 +45,10 @@ orders = Table(
 class Front:
     """Places orders in the front's own database, from where a relay carries the starts away."""
 
-    def __init__(self, database: Engine, *, prefix: str) -> None:
+    def __init__(self, database: Engine, *, prefix: str, saga: Saga = place_order) -> None:
+        """`saga` is what an order starts."""
         self._database = database
+        self._saga = saga
         self._client = Client(service=SERVICE, prefix=prefix)
 
     def place(self, several: Sequence[Order]) -> None:
@@ -54,9 +57,9 @@ class Front:
             rows = []
             for order in several:
                 labels = {"order": order.number}
-                saga_id = self._client.start(connection, place_order, order, key=order.number, labels=labels)
+                saga_id = self._client.start(connection, self._saga, order, key=order.number, labels=labels)
                 if order.number.endswith(TWICE):
-                    self._client.start(connection, place_order, order, key=order.number, labels=labels)
+                    self._client.start(connection, self._saga, order, key=order.number, labels=labels)
                 rows.append(
                     {
                         "number": order.number,

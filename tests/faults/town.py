@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from amends.coordinator.catalog import Catalog
 from amends.db.engines import transaction
 from amends.db.errors import StoreUnavailable
 from amends.db.guarded import Guarded
@@ -21,17 +22,22 @@ from amends.demo.databases import made_databases, url_of
 from amends.demo.evidence import Databases, gather
 from amends.demo.replay import replay_all
 from amends.demo.run import under_way
-from amends.demo.shop.definition import Order
+from amends.demo.shop.definition import Order, place_order
 from amends.demo.shop.front import SERVICE, Front
 from amends.demo.stage import PARTICIPANTS, topology
 from amends.outbox.ports import dead_letter_queue
 from amends.outbox.removal import remove
+from tests.faults.patience import patient_order
 from tests.waiting import eventually
 
-DEFINITION: Final = "amends.demo.shop.definition:place_order"
+# Handlers that hang do so for less; what an external call leaves in doubt is leased for half a minute more.
+TIME_LIMIT_S: Final = 5
 PROBES: Final = (
     "SELECT coalesce(max(probes) FILTER (WHERE state = 'open'), -1) FROM amends.breaker WHERE queue = %s"
 )
+CHARGES_SENT: Final = "SELECT coalesce(sum(attempt), 0) FROM amends.step WHERE path = 'charge' AND op = 'do'"
+UNCONFIRMED: Final = "SELECT count(*) FROM amends.outbox WHERE created_at < now() - interval '3 seconds'"
+STARTS_SENT: Final = "SELECT count(*) FROM amends_outbox WHERE sent_at IS NOT NULL"
 GIVEN_UP: Final = "SELECT count(*) FROM amends.saga WHERE backwards AND error NOT LIKE '%%refused%%'"
 METRICS: Final = 17  # the invariant that speaks of them
 ENDED: Final = "SELECT count(*) FROM amends.saga WHERE ended_at IS NOT NULL"
@@ -50,6 +56,7 @@ class Town:
         self.placed = 0
         self._directory = directory
         self._front = Front(databases.front, prefix=prefix)
+        self._patient_front = Front(databases.front, prefix=prefix, saga=patient_order)
         self._processes: dict[str, Guarded] = {}
         self._starts = 0
 
@@ -101,10 +108,10 @@ class Town:
         """Where a process's output goes."""
         return self._directory / f"{name}.log"
 
-    def place(self, count: int) -> None:
-        """Place the next orders in the front's database."""
+    def place(self, count: int, *, patient: bool = False) -> None:
+        """Place the next orders in the front's database; `patient`: as sagas that no timer saves."""
         some = self.orders[self.placed : self.placed + count]
-        self._front.place(some)
+        (self._patient_front if patient else self._front).place(some)
         self.placed += len(some)
 
     def ended(self) -> int:
@@ -118,6 +125,19 @@ class Town:
     def probes(self, queue: str) -> int:
         """How often this queue's open breaker was probed; -1 while it is closed (M6)."""
         return self._count(PROBES, queue)
+
+    def charges_sent(self) -> int:
+        """How many commands to charge a card were sent, in all."""
+        return self._count(CHARGES_SENT)
+
+    def starts_sent(self) -> int:
+        """How many starts the broker has confirmed, and no coordinator receipted (O1)."""
+        with transaction(self.databases.front) as connection:
+            return int(connection.exec_driver_sql(STARTS_SENT).scalar_one())
+
+    def unconfirmed(self) -> int:
+        """How many messages of the coordinator's the broker has not confirmed for three seconds."""
+        return self._count(UNCONFIRMED)
 
     def given_up(self) -> int:
         """How many sagas turned back for another reason than a refusal."""
@@ -159,10 +179,10 @@ class Town:
 
     def _command(self, kind: str) -> list[str]:
         if kind == "coordinator":
-            return ["coordinator", "--apply", DEFINITION, "--port", str(free_port())]
+            return ["coordinator", "--port", str(free_port())]
         if kind == "relay":
             return ["relay", "--service", SERVICE]
-        return ["participant", f"amends.demo.shop.{kind}:{kind}"]
+        return ["participant", f"amends.demo.shop.{kind}:{kind}", "--time-limit", str(TIME_LIMIT_S)]
 
     def _database(self, kind: str) -> Engine:
         return self.databases.all()["front" if kind == "relay" else kind]
@@ -176,6 +196,8 @@ def town(postgres_url: str, broker_url: str, prefix: str, orders: Sequence[Order
         made_databases(postgres_url, orders, faults=True) as databases,
         ExitStack() as ends,
     ):
+        for saga in (place_order, patient_order):
+            Catalog(databases.coordinator).register(saga.definition, actor="the town")
         built = Town(databases, broker_url, prefix, Path(directory), orders)
         ends.callback(built.end_all)
         yield built
