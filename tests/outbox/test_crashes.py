@@ -83,7 +83,7 @@ def receipt(start: OutboxRow, queue: str) -> Message:
 def test_a_relay_killed_over_a_receipt_gets_it_again(
     point: str, participant_database: Engine, broker: Broker, rabbit: RabbitServer, prefix: str
 ) -> None:
-    """Guard: the ack of receipts comes after their commit."""
+    """Guard: the ack of receipts in Receipts._take; nothing writes it before the next `receive` (see test_receipts)."""
     database = participant_database
     queue = receipts_queue(prefix, SERVICE)
     starts = stored(database, [message(n, f"{prefix}.queue", needs_receipt=True) for n in (1, 2)])

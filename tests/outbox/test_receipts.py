@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
+from amends.db.engines import open_engine, transaction
 from amends.db.tables.participant import outbox, owner
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
@@ -115,6 +116,24 @@ def test_unknown_repeated_and_foreign_receipts_change_nothing(
 
         eventually(lambda: ids(database) == [kept.id], what="the receipted row to go")
     assert told.id not in ids(database)
+
+
+def test_a_receipt_that_met_a_locked_outbox_comes_again(
+    participant_database: Engine, broker: Broker, prefix: str, queue: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Guard: the ack after the transaction in Receipts._take."""
+    database = participant_database
+    impatient = open_engine(database.url.update_query_dict({"options": "-c lock_timeout=100"}))
+    stored(database, [message(1, queue, needs_receipt=True)])
+    with relaying(impatient, broker, prefix, queue, service=SERVICE):
+        [came] = arrived(broker, queue, 1)
+        with transaction(database) as connection:
+            connection.exec_driver_sql("LOCK TABLE amends_outbox IN ACCESS EXCLUSIVE MODE")
+            publish(broker, receipt(came))
+            eventually(lambda: "receipts_database_lost" in caplog.messages, what="the receipt to be given up")
+
+        eventually(lambda: ids(database) == [], what="the row to go")
+    impatient.dispose()
 
 
 def test_receipts_nobody_can_read_are_dead_lettered_and_delay_nothing(
