@@ -17,6 +17,7 @@ from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.rows import Birth
 from amends.coordinator.inputs import InputRules
 from amends.coordinator.rollout import UNHEARD_OF, Standing, Suspension, standings
+from amends.coordinator.saga.bounds import VERSION_MAX
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.json import Json, content_hash
 from amends.coordinator.saga.machine import begin
@@ -122,7 +123,7 @@ def rejected(item: StartItem, refusal: Refusal, now_ms: int) -> Embryo:
     saga = Saga(
         id=item.saga_id,
         name=start.name[:NAME_CHARS_MAX].replace("\x00", ""),
-        version=start.version or 0,
+        version=min(max(start.version or 0, 0), VERSION_MAX),
         status=Status.REJECTED,
         input=value,
         labels={},
@@ -152,8 +153,10 @@ def _birth(item: StartItem, value: Json) -> Birth:
 
 def _malformed(item: StartItem) -> str | None:
     start = item.start
-    if not start.name or len(start.name) > NAME_CHARS_MAX or "\x00" in start.name:
+    if not 0 < len(start.name) <= NAME_CHARS_MAX or "\x00" in start.name:
         return f"name: must have 1 to {NAME_CHARS_MAX} characters and no NUL"
+    if start.version is not None and not 1 <= start.version <= VERSION_MAX:
+        return f"version: must be 1 to {VERSION_MAX}"
     if len(start.labels) > LABELS_MAX:
         return f"labels: {len(start.labels)}, over the limit of {LABELS_MAX}"
     for name, value in start.labels.items():

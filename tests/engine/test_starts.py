@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import pytest
@@ -76,6 +77,37 @@ def test_a_start_whose_input_does_not_fit_is_kept_as_rejected_and_receipted(worl
     status, error = world.row("SELECT status, error FROM amends.saga")
     assert status == "rejected"
     assert "amount" in error
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"name": "pay\0"},
+        {"name": ""},
+        {"name": "p" * 121},
+        {"version": 0},
+        {"version": 2**31},
+        {"version": 2**70},
+        {"labels": {"a": "\0"}},
+        {"labels": {str(n): "" for n in range(100)}},
+    ],
+    ids=lambda changed: repr(changed)[:20],
+)
+def test_a_start_that_no_saga_can_be_is_rejected_and_delays_nothing(
+    world: World, changed: dict[str, Any]
+) -> None:
+    """Invariant 1: told, not quarantined. Guard: `_malformed`, for what the database cannot store."""
+    world.participant("payments")
+    world.register(PAY)
+    receipts = Receipts(world)
+
+    bad = start(**{"name": "pay", "input_": {"amount": 3}, **changed})
+    world.send_start(bad, row=7, receipts=receipts.queue)
+    other = world.start_saga("pay", {"amount": 3})
+
+    assert [(one.row, one.note) for one in receipts.wait(1)] == [(7, "rejected")]
+    world.wait_for(other.saga_id, "completed")
+    assert next(iter(changed)) in world.value("SELECT error FROM amends.saga WHERE id = :i", i=bad.saga)
 
 
 def test_a_rejected_start_owns_no_key(world: World) -> None:
