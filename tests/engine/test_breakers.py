@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Event
 
 from amends.coordinator import Saga, chain, retry, step
 from amends.coordinator.engine import breakers
@@ -28,20 +29,42 @@ SLOW = Saga(
     version=1,
 )
 
+ONCE = Saga(
+    "once",
+    step("charge", to="payments", undo="refund", timeout="2s", retry=retry(limit=0)),
+    version=1,
+)
+
 
 def breaker(world: World, queue: str = "payments.do") -> str | None:
     return world.value("SELECT state FROM amends.breaker WHERE queue = :queue", queue=queue)
 
 
+def held(world: World, name: str) -> int:
+    """How many timers of such sagas fired into an open breaker."""
+    return int(
+        world.value(
+            "SELECT count(*) FROM amends.timer JOIN amends.saga ON saga.id = timer.saga_id"
+            " WHERE saga.name = :name AND held_since IS NOT NULL",
+            name=name,
+        )
+    )
+
+
 def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., World]) -> None:
     """M6: the breaker opens before any step's retries are exhausted, and then no policy runs.
 
-    Guard: `gate.is_open(queue)` in timing.fire; without it `limit=4` gives up and everything is released.
+    Guard: `gate.is_open(queue)` in timing.fire; without it what may not be retried, and times out only while the
+    breaker is open, is given up and undone.
     """
     world = make_world(breaker_failures=3).start()
+    up = Event()
     world.participant("inventory")
+    world.participant("payments", lambda command: reply(command, "payments") if up.is_set() else None)
     world.register(SLOW)
-    sagas = [world.start_saga("slow", {}).saga_id for _ in range(20)]
+    world.register(ONCE)
+    sagas = [world.start_saga("once", {}).saga_id for _ in range(2)]
+    sagas += [world.start_saga("slow", {}).saga_id for _ in range(20)]
     eventually(lambda: breaker(world) == "open", what="the breaker to open")
 
     probes = world.value("SELECT probes FROM amends.breaker WHERE queue = 'payments.do'")
@@ -49,10 +72,11 @@ def test_a_participant_that_is_down_undoes_nothing(make_world: Callable[..., Wor
         lambda: world.value("SELECT probes FROM amends.breaker WHERE queue = 'payments.do'") >= probes + 4,
         what="some probes: many timeouts later",
     )
+    eventually(lambda: held(world, "once") > 0, 20, what="a timeout that the open breaker holds")
     assert {world.status(one) for one in sagas} == {"running"}
     assert world.participants["inventory"].commands("undo") == []
 
-    world.participant("payments")
+    up.set()
 
     for one in sagas:
         world.wait_for(one, "completed")

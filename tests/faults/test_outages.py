@@ -14,7 +14,8 @@ from tests.waiting import eventually
 
 SAGAS = 1_000
 PATIENT = 300
-STARTS = 50
+BLOCKED = 50
+HURRIED = SAGAS - PATIENT - BLOCKED
 PROBED_WAITS = 3  # commands sent to a participant that is down, while its breaker is open: probes
 
 
@@ -44,18 +45,25 @@ def test_the_broker_is_stopped_blocked_and_wiped(
         some_ended(place, 50)
 
         private_rabbit.block()
-        eventually(place.unconfirmed, 30, what="something that the blocked broker does not confirm")
+        place.place(BLOCKED, patient=True)
+        eventually(
+            lambda: place.starts_unsent_s() > 3, 30, what="starts that the blocked broker does not confirm"
+        )
         private_rabbit.kill()
         private_rabbit.start()
         place.wait_until_ended(120)
 
-        place.place(SAGAS - PATIENT - STARTS)
-        some_ended(place, 100)
         place.end("coordinator")
-        place.place(STARTS)
-        eventually(lambda: place.starts_sent() >= STARTS, 30, what="starts that only the broker holds")
+        place.place(HURRIED)
+        eventually(lambda: place.starts_sent() >= HURRIED, 60, what="starts that only the broker holds")
+        place.start("coordinator", crash_at="coordinator.commit.before")
+        eventually(lambda: not place.running("coordinator"), 60, what="it to die over the first of them")
         private_rabbit.wipe()
+        place.end("coordinator")
         place.start("coordinator")
+        some_ended(place, 100)
+
+        private_rabbit.wipe()
         place.wait_until_ended(240)
 
         assert_all_hold(place.verdicts())
@@ -104,11 +112,13 @@ def test_two_of_everything_work_on_the_same_sagas(
     pairs = ("coordinator-2", "inventory-2", "payments-2", "shipping-2", "relay-2")
     with town(postgres.url, rabbit.url, prefix, answered_orders()) as place:
         place.start_all(*pairs)
-        place.place(300, patient=True)
-        some_ended(place, 50)
+        place.place(120, patient=True)
+        some_ended(place, 30)
         for name in pairs:
             place.end(name, kill=True)
-        for name in ("coordinator", "inventory", "payments"):
+        for name in ("inventory", "coordinator", "payments"):
+            place.place(60, patient=True)
+            eventually(lambda: place.reserving() >= 20, 60, what="work to stop in the midst of")
             place.end(name)
             place.start(name)
         place.wait_until_ended(240)

@@ -36,8 +36,11 @@ PROBES: Final = (
     "SELECT coalesce(max(probes) FILTER (WHERE state = 'open'), -1) FROM amends.breaker WHERE queue = %s"
 )
 CHARGES_SENT: Final = "SELECT coalesce(sum(attempt), 0) FROM amends.step WHERE path = 'charge' AND op = 'do'"
-UNCONFIRMED: Final = "SELECT count(*) FROM amends.outbox WHERE created_at < now() - interval '3 seconds'"
+RESERVING: Final = "SELECT count(*) FROM amends.step WHERE path = 'reserve' AND phase = 'awaiting'"
 STARTS_SENT: Final = "SELECT count(*) FROM amends_outbox WHERE sent_at IS NOT NULL"
+STARTS_UNSENT_S: Final = (
+    "SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM amends_outbox WHERE sent_at IS NULL"
+)
 GIVEN_UP: Final = "SELECT count(*) FROM amends.saga WHERE backwards AND error NOT LIKE '%%refused%%'"
 METRICS: Final = 17  # the invariant that speaks of them
 ENDED: Final = "SELECT count(*) FROM amends.saga WHERE ended_at IS NOT NULL"
@@ -130,14 +133,19 @@ class Town:
         """How many commands to charge a card were sent, in all."""
         return self._count(CHARGES_SENT)
 
+    def reserving(self) -> int:
+        """How many commands to inventory are not answered yet."""
+        return self._count(RESERVING)
+
     def starts_sent(self) -> int:
         """How many starts the broker has confirmed, and no coordinator receipted (O1)."""
         with transaction(self.databases.front) as connection:
             return int(connection.exec_driver_sql(STARTS_SENT).scalar_one())
 
-    def unconfirmed(self) -> int:
-        """How many messages of the coordinator's the broker has not confirmed for three seconds."""
-        return self._count(UNCONFIRMED)
+    def starts_unsent_s(self) -> float:
+        """For how many seconds the oldest start has waited for the broker's confirm."""
+        with transaction(self.databases.front) as connection:
+            return float(connection.exec_driver_sql(STARTS_UNSENT_S).scalar_one())
 
     def given_up(self) -> int:
         """How many sagas turned back for another reason than a refusal."""
