@@ -82,7 +82,11 @@ def die_everywhere(place: Town) -> None:
 def test_a_kill_at_every_crash_point_loses_nothing(
     postgres: PostgresServer, rabbit: RabbitServer, prefix: str
 ) -> None:
-    """Rules O1 to O3, B4, E1: what is durable is repeated, what is not never happened."""
+    """Rules O1 to O3, B4, E1: what is durable is repeated, what is not never happened.
+
+    Guards: the acks after the commit (Lane._deal_with, Decider._after_commit), the replies offered after it
+    (Transactions.begin), and the rows of dead owners (Sweep._watch_owners).
+    """
     with town(postgres.url, rabbit.url, prefix, answered_orders()) as place:
         place.start("inventory")
         die_everywhere(place)

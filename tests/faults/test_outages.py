@@ -33,7 +33,9 @@ def test_the_broker_is_stopped_blocked_and_wiped(
 ) -> None:
     """Invariant 16: every queue and message may go. O1: starts stay until received. O4: a blocked broker pauses.
 
-    The first sagas are patient: what the broker confirmed, no timer need send again.
+    The first sagas are patient: what the broker confirmed, no timer need send again. Guards: a blocked or a written
+    message is not confirmed (AmqpPublisher.settled, Sender._landed), a start waits for its receipt
+    (Outcomes.confirmed), and receipts leave after the commit (Decider._after_commit).
     """
     with town(postgres.url, private_rabbit.url, "outage", answered_first()) as place:
         place.start_all()
@@ -44,10 +46,13 @@ def test_the_broker_is_stopped_blocked_and_wiped(
         private_rabbit.start()
         some_ended(place, 50)
 
-        private_rabbit.block()
+        place.end("payments")
         place.place(BLOCKED, patient=True)
+        eventually(lambda: place.awaited("charge") >= BLOCKED // 2, 60, what="cards to be charged")
+        private_rabbit.block()
+        place.start("payments")
         eventually(
-            lambda: place.starts_unsent_s() > 3, 30, what="starts that the blocked broker does not confirm"
+            lambda: place.unconfirmed_s("payments") > 3, 60, what="replies that nothing but a row keeps"
         )
         private_rabbit.kill()
         private_rabbit.start()
@@ -75,7 +80,8 @@ def test_postgresql_is_killed_and_a_participant_stays_down(
 ) -> None:
     """E5: whoever meets a database that is away waits, and neither exits nor spins. M6: down undoes nothing.
 
-    A participant is down for longer than all its timeouts (2 s each, retried within the second).
+    A participant is down for longer than all its timeouts (2 s each, retried within the second). Guard: open breakers
+    in Gate.held, without which commands go on being sent.
     """
     with town(private_postgres.url(), rabbit.url, prefix, own_orders()) as place:
         place.start_all()
@@ -107,7 +113,8 @@ def test_two_of_everything_work_on_the_same_sagas(
 ) -> None:
     """E3, B1, B8: no leader, no owner of a saga; of each pair one is killed in mid-run, or told to stop.
 
-    The sagas are patient: whoever stops hands back what it took.
+    The sagas are patient: whoever stops hands back what it took. Guards: Lane._work and Decider.run acknowledge
+    nothing that they did not do.
     """
     pairs = ("coordinator-2", "inventory-2", "payments-2", "shipping-2", "relay-2")
     with town(postgres.url, rabbit.url, prefix, answered_orders()) as place:
@@ -118,7 +125,7 @@ def test_two_of_everything_work_on_the_same_sagas(
             place.end(name, kill=True)
         for name in ("inventory", "coordinator", "payments"):
             place.place(60, patient=True)
-            eventually(lambda: place.reserving() >= 20, 60, what="work to stop in the midst of")
+            eventually(lambda: place.awaited("reserve") >= 20, 60, what="work to stop in the midst of")
             place.end(name)
             place.start(name)
         place.wait_until_ended(240)

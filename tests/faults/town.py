@@ -36,9 +36,9 @@ PROBES: Final = (
     "SELECT coalesce(max(probes) FILTER (WHERE state = 'open'), -1) FROM amends.breaker WHERE queue = %s"
 )
 CHARGES_SENT: Final = "SELECT coalesce(sum(attempt), 0) FROM amends.step WHERE path = 'charge' AND op = 'do'"
-RESERVING: Final = "SELECT count(*) FROM amends.step WHERE path = 'reserve' AND phase = 'awaiting'"
+AWAITED: Final = "SELECT count(*) FROM amends.step WHERE path = %s AND phase = 'awaiting'"
 STARTS_SENT: Final = "SELECT count(*) FROM amends_outbox WHERE sent_at IS NOT NULL"
-STARTS_UNSENT_S: Final = (
+UNCONFIRMED_S: Final = (
     "SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM amends_outbox WHERE sent_at IS NULL"
 )
 GIVEN_UP: Final = "SELECT count(*) FROM amends.saga WHERE backwards AND error NOT LIKE '%%refused%%'"
@@ -133,19 +133,19 @@ class Town:
         """How many commands to charge a card were sent, in all."""
         return self._count(CHARGES_SENT)
 
-    def reserving(self) -> int:
-        """How many commands to inventory are not answered yet."""
-        return self._count(RESERVING)
+    def awaited(self, path: str) -> int:
+        """How many commands of this step were sent and are not answered yet."""
+        return self._count(AWAITED, path)
 
     def starts_sent(self) -> int:
         """How many starts the broker has confirmed, and no coordinator receipted (O1)."""
         with transaction(self.databases.front) as connection:
             return int(connection.exec_driver_sql(STARTS_SENT).scalar_one())
 
-    def starts_unsent_s(self) -> float:
-        """For how many seconds the oldest start has waited for the broker's confirm."""
-        with transaction(self.databases.front) as connection:
-            return float(connection.exec_driver_sql(STARTS_UNSENT_S).scalar_one())
+    def unconfirmed_s(self, part: str) -> float:
+        """For how many seconds the oldest message of a participant, or of the front, has waited for its confirm."""
+        with transaction(self.databases.all()[part]) as connection:
+            return float(connection.exec_driver_sql(UNCONFIRMED_S).scalar_one())
 
     def given_up(self) -> int:
         """How many sagas turned back for another reason than a refusal."""
