@@ -30,7 +30,11 @@ async def why(saga_id: UUID, door: Door, _: Reader) -> WhyView:
     """
     detail, loads = there(saga_id, await door.reading.run(queries.find_waiting, saga_id, steps_max=STEPS_MAX))
     broker = await door.looking.at(queues_to_ask(detail))
-    return _shown(detail, explain(detail, loads, broker))
+    catalog, header = door.engine.catalog, detail.header
+    # The catalog may ask the database: not on the event loop.
+    definition = await door.reading.run(lambda _: catalog.get(header.name, header.version))
+    plan = definition.plan if definition is not None else None
+    return _shown(detail, explain(detail, loads, broker, plan))
 
 
 def _shown(detail: Detail, explanation: Explanation) -> WhyView:

@@ -21,7 +21,10 @@ class Cause(StrEnum):
     BREAKER = "breaker"  # nobody answers on the queue (M6)
     WINDOW = "window"  # too many commands are out already (E4)
     BACKOFF = "backoff"  # the last attempt failed; the next one is due later
-    WAITING = "waiting"  # for a time, a signal or a child saga
+    SLEEP = "sleep"  # for its time
+    SIGNAL = "signal"  # a signal has not come
+    CHILD = "child"  # a child saga has not told what became of it
+    WAITING = "waiting"  # for one of these three; the definition that would tell is not at hand
     LOCK = "lock"  # the last attempt failed because somebody else holds a lock
     OVERDUE = "overdue"  # a timer is due and no coordinator takes it
     STUCK = "stuck"  # an operator must decide

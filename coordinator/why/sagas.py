@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from amends.coordinator.records import Detail, QueueLoad, StepRow
-from amends.coordinator.saga.state import FORMAT, Phase, Pivot, Status
+from amends.coordinator.saga.state import FORMAT, Op, Phase, Pivot, Status
+from amends.coordinator.saga.walk import Plan
 from amends.coordinator.why.causes import NOT_ASKED, Broker, Cause, Wait
 from amends.coordinator.why.steps import Surroundings, wait_of
 from amends.coordinator.why.words import REASON, asked, retry
@@ -31,12 +32,17 @@ class Explanation:
 
 
 def explain(
-    detail: Detail, loads: Mapping[str, QueueLoad] | None = None, broker: Broker = NOT_ASKED
+    detail: Detail,
+    loads: Mapping[str, QueueLoad] | None = None,
+    broker: Broker = NOT_ASKED,
+    plan: Plan | None = None,
 ) -> Explanation:
-    """Why a saga waits. Without `loads` and `broker` only what its own rows tell."""
+    """Why a saga waits. Without `loads`, `broker` and the definition's `plan` only what its own rows tell."""
     if detail.header.status in _ENDED:
         return Explanation((), None)
-    around = Surroundings(saga_id=detail.header.id, now=detail.now_ms, loads=loads or {}, broker=broker)
+    around = Surroundings(
+        saga_id=detail.header.id, now=detail.now_ms, loads=loads or {}, broker=broker, plan=plan
+    )
     return Explanation(_own(detail) or _of_steps(detail, around), _deadline(detail))
 
 
@@ -98,10 +104,16 @@ def _stuck(detail: Detail, path: str, reason: str, step: StepRow | None) -> Wait
     before_pivot = forwards and detail.pivot in (Pivot.NONE, Pivot.AHEAD)
     late = before_pivot and header.deadline_ms is not None and header.deadline_ms <= detail.now_ms
     acts = [retry(header.id, step, deadline=late)]
-    if step is not None:
-        acts.append(f"amends sagas skip {header.id} --step {path} {REASON}")
-    if forwards and detail.pivot != Pivot.PASSED:
+    if header.status == Status.STUCK and step is not None:
+        acts += [
+            f"amends sagas {act} {header.id} --step {path}{how} {REASON}"
+            for act, how in (("edit", " --args ..."), ("skip", ""), ("force", " --result ..."))
+            if act != "edit" or step.op == Op.DO
+        ]
+    if forwards and detail.pivot != Pivot.PASSED and detail.parent is None:
         acts.append(f"amends sagas compensate {header.id} {REASON}")
+    if header.status == Status.STUCK:
+        acts.append(f"amends sagas finish {header.id} {REASON}")
     return Wait(
         cause=Cause.STUCK,
         path=path,

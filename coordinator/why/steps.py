@@ -9,7 +9,9 @@ from typing import Final, assert_never
 
 from amends.coordinator.records import OutboxEntry, QueueLoad, StepRow
 from amends.coordinator.saga.state import Phase
+from amends.coordinator.saga.walk import Plan
 from amends.coordinator.why.causes import NOT_ASKED, Broker, Cause, Wait
+from amends.coordinator.why.waits import waits
 from amends.coordinator.why.words import REASON, asked, clock, participant, plural, retry, start_worker
 from amends.outbox.ports import QueueState
 
@@ -23,12 +25,13 @@ _SAGA: Final = re.compile(r"\bsaga ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a step stands in: its saga, the moment, how full the windows are, what the broker says."""
+    """What a step stands in: its saga and definition, the moment, how full windows are, what the broker says."""
 
     saga_id: str
     now: int
     loads: Mapping[str, QueueLoad] = field(default_factory=dict)
     broker: Broker = NOT_ASKED
+    plan: Plan | None = None
 
 
 def wait_of(step: StepRow, around: Surroundings) -> Wait | None:
@@ -41,10 +44,7 @@ def wait_of(step: StepRow, around: Surroundings) -> Wait | None:
         case Phase.BACKOFF:
             return _closed(step, around) or _overdue(step, around) or _backoff(step, around)
         case Phase.WAITING:
-            text = f"{step.path} waits for its time, a signal or a child saga"
-            return Wait(
-                cause=Cause.WAITING, path=step.path, text=text, since=_since(step), next_at=step.due_ms
-            )
+            return _overdue(step, around) or waits(step, around.saga_id, around.plan)
         case Phase.STUCK:
             text = f"an operator is needed: {step.error}"
             return Wait(cause=Cause.STUCK, path=step.path, text=text)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from amends.coordinator import Saga, chain, group, retry, step
+from amends.coordinator import Saga, chain, group, step
 from amends.coordinator.engine.intake import Intake
 from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.ticking import Ticking
@@ -17,57 +15,13 @@ from amends.outbox import wire
 from amends.outbox.broker import open_broker
 from amends.outbox.ports import Broker, Consumer, Topology, command_queue
 from amends.outbox.removal import remove
+from tests.doors.explained import HASTY, PATIENT, at, failing, silent, started, waits, why
 from tests.doors.house import House, Run, problem
-from tests.engine.scripted import Script, reply
+from tests.engine.scripted import reply
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
 
 MakeHouse = Callable[..., House]
-PATIENT = Saga("pay", step("charge", to="payments", undo="refund", timeout="10m"), version=1)
-HASTY = Saga(
-    "pay",
-    step("charge", to="payments", undo="refund", timeout="200ms", retry=retry(first="50ms", longest="100ms")),
-    version=1,
-)
-
-
-def silent(_: wire.Command) -> None:
-    return None
-
-
-def failing(reason: str) -> Script:
-    def script(command: wire.Command) -> wire.Reply:
-        return reply(command, "payments", "failed", reason=reason, spent=False, retry_after_s=600.0)
-
-    return script
-
-
-def started(house: House, name: str = "pay") -> str:
-    return str(house.http().post("/sagas", json={"name": name, "input": None}).json()["id"])
-
-
-def why(house: House, saga_id: str) -> dict[str, Any]:
-    answer = house.http().get(f"/sagas/{saga_id}/why")
-    assert answer.status_code == 200, answer.text
-    return dict(answer.json())
-
-
-def waits(house: House, saga_id: str, cause: str) -> dict[str, Any]:
-    """The one thing the saga waits for, once it is for this."""
-    said: list[Any] = []
-
-    def look() -> dict[str, Any] | None:
-        said[:] = why(house, saga_id)["waits"]
-        return dict(said[0]) if [one["cause"] for one in said] == [cause] else None
-
-    try:
-        return eventually(look, 20, what=f"the cause {cause}") or {}
-    except AssertionError as error:
-        raise AssertionError(f"{error}; it was: {said}") from None
-
-
-def at(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 @pytest.fixture
@@ -318,6 +272,8 @@ def test_a_stuck_saga_names_what_an_operator_can_do(make_house: MakeHouse) -> No
     assert by_path["flight"]["acts"] == [
         f"amends sagas retry {saga_id} --step flight --reason ...",
         f"amends sagas skip {saga_id} --step flight --reason ...",
+        f"amends sagas force {saga_id} --step flight --result ... --reason ...",
+        f"amends sagas finish {saga_id} --reason ...",
     ]
     assert by_path["hotel"]["next"] == "then it is sent again at once"
     assert told["deadline"] is None

@@ -1,0 +1,56 @@
+"""`why` names what a step waits for that asked no participant: a sleep, a signal, a child saga."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from amends.coordinator import Saga, call, chain, sleep, step, wait
+from tests.doors.explained import PATIENT, at, silent, started, waits
+from tests.doors.house import House
+
+MakeHouse = Callable[..., House]
+
+
+def test_a_sleep_and_a_missing_signal_are_told(make_house: MakeHouse) -> None:
+    house = make_house()
+    look = step("look", to="payments", reads=True)
+    house.world.register(Saga("nap", chain(sleep("2h"), look), version=1))
+    house.world.register(
+        Saga(
+            "ask", chain(wait("approved", signal="yes", timeout="1h", on_timeout="continue"), look), version=1
+        )
+    )
+    house.world.register(Saga("ask-long", chain(wait("approved"), look), version=1))
+
+    slept, asked, long = (started(house, name) for name in ("nap", "ask", "ask-long"))
+
+    nap = waits(house, slept, "sleep")
+    assert 7_100 < (at(nap["next_at"]) - at(nap["since"])).total_seconds() < 7_300
+    assert nap["acts"] == [f"amends timers move {slept} sleep --in 0s --reason ..."]
+    signal = waits(house, asked, "signal")
+    assert "the signal 'yes' has not come" in signal["text"]
+    assert signal["next"] == "without the signal the saga goes on"
+    assert signal["next_at"] is not None
+    assert signal["acts"] == [f"amends sagas signal {asked} yes"]
+    endless = waits(house, long, "signal")
+    assert (endless["next"], endless["next_at"]) == ("the signal, or the saga's deadline", None)
+
+
+def test_a_child_saga_that_has_not_told_is_named(make_house: MakeHouse) -> None:
+    house = make_house()
+    house.world.register(PATIENT)
+    house.world.participant("payments", silent)
+    house.world.register(Saga("parent", call("pay"), version=1))
+
+    parent = waits(house, started(house, "parent"), "child")
+
+    assert "the child saga 'pay' that pay called has not told what became of it" in parent["text"]
+    assert parent["acts"] == ["amends sagas list --name pay"]
+
+
+def test_a_wait_whose_definition_is_not_at_hand_says_what_it_may_be(make_house: MakeHouse) -> None:
+    house = make_house()
+    house.world.register(Saga("nap", sleep("2h"), version=1))
+    saga_id = started(house, "nap")
+
+    assert "its time, a signal or a child saga" in house.http().get(f"/sagas/{saga_id}").json()["waits_for"]
