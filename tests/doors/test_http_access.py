@@ -36,6 +36,7 @@ ROUTES = [
     ("POST", "/schedules/nightly/remove", {"reason": "x"}, "apply"),
     ("POST", "/schedules/nightly/pause", {"reason": "x"}, "operate"),
     ("POST", "/schedules/nightly/resume", {"reason": "x"}, "operate"),
+    ("POST", f"/sagas/{ID}/signals/approved", {}, "start"),
     ("POST", f"/sagas/{ID}/retry", {"reason": "x"}, "operate"),
     ("POST", f"/sagas/{ID}/skip", {"reason": "x", "path": "x"}, "operate"),
     ("POST", f"/sagas/{ID}/compensate", {"reason": "x"}, "operate"),
