@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
-from typing import Any, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -33,15 +33,17 @@ from amends.coordinator.engine.intake import (
     TimerItem,
 )
 from amends.coordinator.engine.lives import Advancing, Live
-from amends.coordinator.engine.placeholders import PLACEHOLDER, Placeholders
-from amends.coordinator.engine.rows import json_text, read_saga, read_step
+from amends.coordinator.engine.loading import Loading
+from amends.coordinator.engine.placeholders import Placeholders
+from amends.coordinator.engine.rows import json_text
+from amends.coordinator.engine.shelf import Shelf
 from amends.coordinator.engine.signalling import Signalling
 from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.timing import HeldTimer, Timing
 from amends.coordinator.engine.writing import write
-from amends.coordinator.saga.errors import ActRefused
+from amends.coordinator.saga.errors import ActRefused, NotLoaded
 from amends.coordinator.saga.events import Admitted, Compensate, Edit, Finish, InternalError, MoveTimer, Retry
-from amends.coordinator.saga.state import FORMAT, Phase, queue_of
+from amends.coordinator.saga.state import Phase, queue_of
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
 
@@ -54,6 +56,7 @@ class Outcome:
     receipts: list[Message] = field(default_factory=list)
     answers: list[Callable[[], None]] = field(default_factory=list)
     newer: list[int] = field(default_factory=list)  # deliveries for sagas of a newer release: not ours (E3)
+    lives: list[Live] = field(default_factory=list)  # the sagas of the batch, as they are now
     again: list[Message] = field(default_factory=list)  # starts that wait, stored to come again
 
 
@@ -69,20 +72,22 @@ class Batch:
         store: OutboxStore,
         owner: UUID,
         advancing: Advancing,
+        shelf: Shelf,
     ) -> None:
         self._connection = connection
-        self._catalog = catalog
         self._store = store
         self._owner = owner
         self._advancing = advancing
         self._gate = advancing.gate
         self._lives: dict[str, Live] = {}
-        self._newer: set[str] = set()  # sagas that this release cannot read (E3)
         self._timers: dict[tuple[str, str], HeldTimer] = {}
         self._timing = Timing(advancing)
         self._letters: list[Message] = []
         self.outcome = Outcome()
         self._placeholders = Placeholders(connection, advancing.now_ms)
+        self._loading = Loading(connection, catalog, shelf, self._lives, self._placeholders)
+        self._newer = self._loading.newer
+        advancing.load = self._load_now
         self._signalling = Signalling(advancing, self._placeholders, self.outcome)
         self._births = Births(
             connection, starts, advancing, self._lives, self._placeholders, self._signalling, self.outcome
@@ -100,13 +105,35 @@ class Batch:
         self._placeholders.hold(early)
         sagaless = StartItem | DeadLetterItem | ScheduleItem
         touched = {item.saga_id for item in items if not isinstance(item, sagaless)}
-        self._load((touched | standing) - self._lives.keys())
+        self._loading.lock((touched | standing) - self._lives.keys(), _named(items))
         self._claim([item for item in items if isinstance(item, TimerItem)])
-        for item in items:
-            self._one(item)
+        while items:
+            items = self._round(items)
         self._firings.write()
         self._write()
+        self.outcome.lives = list(self._lives.values())
         return self.outcome
+
+    def _round(self, items: list[AnyItem]) -> list[AnyItem]:
+        """Process the items, but for those of sagas that turn out to need more of their steps: these are read then."""
+        left: dict[str, list[AnyItem]] = {}
+        needs: dict[str, NotLoaded] = {}
+        for item in items:
+            if item.saga_id in left:
+                left[item.saga_id].append(item)
+                continue
+            try:
+                self._one(item)
+            except NotLoaded as need:
+                left[item.saga_id], needs[item.saga_id] = [item], need
+        for saga_id, asked in needs.items():
+            self._loading.want(saga_id, asked, len(left[saga_id]))
+        self._loading.fetch()
+        return [item for of_saga in left.values() for item in of_saga]
+
+    def _load_now(self, live: Live, need: NotLoaded) -> None:
+        self._loading.want(live.now.id, need, 1)
+        self._loading.fetch()
 
     def _one(self, item: AnyItem) -> None:
         match item:
@@ -224,42 +251,6 @@ class Batch:
         )
         return ActAnswer(item.saga_id, ActVerdict.APPLIED, "", live.now.status.value)
 
-    def _load(self, ids: Iterable[str]) -> None:
-        wanted = sorted(ids)
-        if not wanted:
-            return
-        under_way = []
-        for row in self._connection.exec_driver_sql(sql.LOCK_SAGAS, {"ids": wanted}).all():
-            if row.status == PLACEHOLDER:
-                self._placeholders.locked(str(row.id), row.head)
-                continue
-            # Before anything else is read: what a newer format says, this release may not understand.
-            if row.format > FORMAT:
-                self._newer.add(str(row.id))
-                continue
-            saga, birth = read_saga(row)
-            definition = None
-            if not saga.status.ended:
-                definition = self._catalog.find(self._connection, saga.name, saga.version)
-                if definition is None:
-                    self._newer.add(saga.id)
-                    continue
-                under_way.append(saga.id)
-            self._lives[saga.id] = Live(
-                definition=definition, stored=saga, now=saga, birth=birth, written=saga
-            )
-        if under_way:
-            self._load_steps(under_way)
-
-    def _load_steps(self, ids: list[str]) -> None:
-        steps: dict[str, dict[str, Any]] = {id_: {} for id_ in ids}
-        for row in self._connection.exec_driver_sql(sql.LOAD_STEPS, {"ids": ids}).all():
-            saga_id, step = read_step(row)
-            steps[saga_id][step.path] = step
-        for id_, of_saga in steps.items():
-            live = self._lives[id_]
-            live.stored = live.written = live.now = live.now.with_steps(of_saga)
-
     def _claim(self, items: list[TimerItem]) -> None:
         if not items:
             return
@@ -282,3 +273,18 @@ class Batch:
         self.outcome.rows = write(
             self._connection, lives, letters, store=self._store, owner=self._owner, timing=self._timing
         )
+
+
+def _named(items: Iterable[AnyItem]) -> dict[str, set[str]]:
+    """The steps that these events are about, by saga."""
+    named: dict[str, set[str]] = {}
+    for item in items:
+        match item:
+            case ReplyItem():
+                path = item.event.path
+            case TimerItem() | AdmitItem():
+                path = item.path
+            case _:
+                continue
+        named.setdefault(item.saga_id, set()).add(path)
+    return named

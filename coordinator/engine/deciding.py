@@ -21,6 +21,7 @@ from amends.coordinator.engine.intake import AnyItem, DoorItem, Intake, Schedule
 from amends.coordinator.engine.lives import Advancing
 from amends.coordinator.engine.quarantine import quarantine
 from amends.coordinator.engine.settings import EngineSettings
+from amends.coordinator.engine.shelf import Shelf
 from amends.coordinator.engine.starts import Starts
 from amends.coordinator.observer import Observer
 from amends.db.crashpoints import crash_point
@@ -75,6 +76,7 @@ class Decider:
         self._settings = settings
         self._starts = Starts(catalog, unknown_version_s=settings.unknown_version_s, again_s=settings.again_s)
         self._stopping = Event()
+        self._shelf = Shelf(settings.shelf_bytes_max)
         self._advancing: Advancing | None = None  # of the transaction under way
         self.turned_at = time.monotonic()
         self.database_up = True
@@ -148,6 +150,7 @@ class Decider:
         except BaseException:
             self._sender.give_back(confirmed)
             self._take_back()
+            self._shelf.drop(item.saga_id for item in items)
             raise
         if fires:
             crash_point("coordinator.schedule.after")
@@ -168,6 +171,7 @@ class Decider:
             store=self._store,
             owner=self._sender.owner,
             advancing=advancing,
+            shelf=self._shelf,
         )
         return batch.decide(items), advancing
 
@@ -178,6 +182,9 @@ class Decider:
 
     def _after_commit(self, items: list[AnyItem], outcome: Outcome, advancing: Advancing) -> None:
         self._sender.offer(outcome.rows)
+        for live in outcome.lives:
+            if live.definition is not None:
+                self._shelf.put(live.definition, live.now, live.birth)
         if outcome.receipts:
             crash_point("coordinator.receipt.before")
             self._sender.send(outcome.receipts)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from amends.coordinator.engine import posting
 from amends.coordinator.engine.gate import Gate
@@ -12,6 +12,7 @@ from amends.coordinator.engine.rows import Birth
 from amends.coordinator.observer import Observer
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.effects import AttemptClosed, Ended, Publish, Send, StepStuck
+from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.events import Event, Unsendable
 from amends.coordinator.saga.machine import advance
 from amends.coordinator.saga.state import Saga, Status, Step
@@ -34,6 +35,23 @@ class Live:
     sends: list[tuple[Send, Message]] = field(default_factory=list)
     events: list[Message] = field(default_factory=list)
 
+    def add_steps(self, found: Mapping[str, Step], *, absent: Iterable[str], has_open: bool) -> None:
+        """Steps were read that are not here yet, and of `absent` there are none. Nothing has changed by that."""
+        now = self.now
+        fresh = {path: step for path, step in found.items() if path not in now.steps}
+        known = {
+            "has_open": now.has_open or has_open,
+            "absent": now.absent.union(absent) if now.partial else now.absent,
+        }
+        grown = replace(now, steps={**now.steps, **fresh}, **known)  # type: ignore[arg-type]
+        if self.stored is now:
+            self.stored = grown
+        elif self.stored is not None:
+            self.stored = replace(self.stored, steps={**self.stored.steps, **fresh})
+        if self.written is now:
+            self.written = grown
+        self.now = grown
+
     def changed_steps(self) -> list[tuple[Step | None, Step]]:
         """The steps that differ from what is stored: (before, now)."""
         before = self.stored.steps if self.stored is not None else {}
@@ -51,13 +69,15 @@ class Advancing:
     gate: Gate
     observer: Observer
     now_ms: int
+    load: Callable[[Live, NotLoaded], None] | None = None
     told: list[Callable[[], None]] = field(default_factory=list)
     moved: list[tuple[Step | None, Step]] = field(default_factory=list)
 
     def apply(self, live: Live, event: Event) -> bool:
         """Give a saga one event. False if it changed nothing.
 
-        Raises: ActRefused for an operator's act that does not fit.
+        Raises: ActRefused for an operator's act that does not fit. NotLoaded if more of the saga is needed; then
+        nothing has changed, and the event is to be given again.
         """
         if live.definition is None:
             return False
@@ -96,9 +116,15 @@ class Advancing:
             return
         # It never leaves: the machine hears of it at once, in the same transaction (O5).
         reason = f"the command has {size:,} bytes, over the limit of {self.body_bytes_max:,}"
-        self.apply(
-            live, Unsendable(path=send.path, attempt=send.attempt, reason=reason, held=self.gate.held())
-        )
+        event = Unsendable(path=send.path, attempt=send.attempt, reason=reason, held=self.gate.held())
+        while True:
+            try:
+                self.apply(live, event)
+            except NotLoaded as need:
+                assert self.load is not None, "no saga is partial before the batch has loaded it"
+                self.load(live, need)  # At once: the event before this one has been applied already.
+            else:
+                return
 
     def _stuck(self, name: str) -> None:
         self.told.append(lambda: self.observer.step_stuck(name))

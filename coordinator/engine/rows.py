@@ -30,6 +30,7 @@ class Birth:
     key: str | None
     input_hash: str
     start_message: str
+    input_bytes: int = 0  # of the input's JSON
 
 
 def read_saga(row: Sequence[Any]) -> tuple[Saga, Birth]:
@@ -51,7 +52,7 @@ def read_saga(row: Sequence[Any]) -> tuple[Saga, Birth]:
         format=format_,
         **read_head(head),
     )
-    return saga, Birth(key=None, input_hash=input_hash, start_message=start_message)
+    return saga, Birth(key=None, input_hash=input_hash, start_message=start_message, input_bytes=len(input_))
 
 
 def saga_columns(sagas: Iterable[Saga]) -> Columns:

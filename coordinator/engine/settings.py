@@ -15,13 +15,15 @@ class EngineSettings:
     that nobody else would send again, comes again after `again_s`. `retention_s` is how long an ended saga is kept
     (E5), `placeholder_s` what came for a saga that never started (S1). A message that the broker did not confirm
     within `confirm_s` is handed to the sweep, and its destination is suspect (O4). A schedule's run that is overdue by
-    more than `schedule_late_s` is late (S4).
+    more than `schedule_late_s` is late (S4). Of sagas that it wrote last it keeps some at hand, in about
+    `shelf_bytes_max` of memory.
     """
 
     batch_events_max: int = 300
     prefetch: int = 1_000
     window: int = 2_000
     body_bytes_max: int = 1_048_576
+    shelf_bytes_max: int = 64 * 1_048_576
     breaker_failures: int = 5
     probe_first_s: float = 5.0
     probe_longest_s: float = 60.0

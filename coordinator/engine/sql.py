@@ -11,7 +11,20 @@ NOW_MS = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _SAGA_COLUMNS = """id, name, version, format, status, backwards, input::text, labels::text, input_hash, start_message,
        started_ms, clock_ms, deadline_ms, seq, head::text"""
 
-# Lock standing sagas in id order (E1).
+# Lock standing sagas in id order (E1), and tell by which of them nobody else has moved: the others are read then.
+LOCK_HEADS = """
+    SELECT id, format, status, seq, clock_ms, deadline_ms, started_ms,
+        CASE WHEN status = 'placeholder' THEN head::text END AS head
+    FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
+"""
+
+# The headers of sagas that this transaction has locked.
+READ_SAGAS = f"""
+    SELECT {_SAGA_COLUMNS}
+    FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id
+"""
+
+# Lock and read whole headers.
 LOCK_SAGAS = f"""
     SELECT {_SAGA_COLUMNS}
     FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
@@ -48,11 +61,26 @@ UPDATE_SAGAS = """
     WHERE saga.id = new.id
 """
 
-# The step instances of the sagas that are under way in this batch.
-LOAD_STEPS = """
-    SELECT saga_id, path, node, queue, phase, op, closes, round, attempt, spent, since_ms, due_ms, did,
-        result::text, error, extra::text
+_STEP_COLUMNS = """saga_id, path, node, queue, phase, op, closes, round, attempt, spent, since_ms, due_ms, did,
+        result::text, error, extra::text"""
+
+# All step instances of some sagas.
+LOAD_STEPS = f"""
+    SELECT {_STEP_COLUMNS}
     FROM amends.step WHERE saga_id = ANY(%(ids)s::uuid[])
+"""
+
+# Of sagas without `each` all step instances; of the others those that are named, and where it is asked for all that
+# are not settled. Each name is looked up by itself: whatever the statistics say, no saga's ten thousand rows are read.
+LOAD_SOME_STEPS = f"""
+    SELECT {_STEP_COLUMNS} FROM amends.step WHERE saga_id = ANY(%(whole)s::uuid[])
+    UNION ALL
+    SELECT {_STEP_COLUMNS} FROM amends.step WHERE saga_id = ANY(%(open)s::uuid[]) AND phase <> 'settled'
+    UNION ALL
+    SELECT one.* FROM unnest(%(saga_id)s::uuid[], %(path)s::text[]) AS named (of_saga, of_path)
+    CROSS JOIN LATERAL (
+        SELECT {_STEP_COLUMNS} FROM amends.step WHERE saga_id = named.of_saga AND path = named.of_path LIMIT 1
+    ) AS one
 """
 
 SAVE_STEPS = """

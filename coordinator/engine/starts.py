@@ -148,7 +148,12 @@ def _birth(item: StartItem, value: Json) -> Birth:
         hash_ = content_hash(value)
     except (RecursionError, ValueError):
         hash_ = ""
-    return Birth(key=item.start.key, input_hash=hash_, start_message=item.message_id)
+    return Birth(
+        key=item.start.key,
+        input_hash=hash_,
+        start_message=item.message_id,
+        input_bytes=len(bytes(item.start.input)),
+    )
 
 
 def _malformed(item: StartItem) -> str | None:

@@ -37,6 +37,7 @@ class Timing:
     advancing: Advancing
     done: list[tuple[str, str]] = field(default_factory=list)  # have had their say: to be deleted
     held: list[tuple[str, str, int]] = field(default_factory=list)  # saga, path, due again at
+    counted: set[tuple[str, str]] = field(default_factory=set)  # timeouts that the breaker knows of
 
     def fire(self, live: Live | None, timer: HeldTimer) -> None:
         """Let one timer have its say. A timer of something that moved on is done without one."""
@@ -59,7 +60,9 @@ class Timing:
         spent = True
         if step.phase is Phase.AWAITING:
             spent = gate.counts_timeout(queue, timer.sent_ms)
-            if spent:
+            once = (timer.saga_id, timer.path)
+            if spent and once not in self.counted:
+                self.counted.add(once)  # The event may be given again, once more of its saga was read.
                 gate.timed_out(queue)
         self._fired(live, timer, spent=spent)
         self.done.append((timer.saga_id, timer.path))

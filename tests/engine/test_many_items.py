@@ -1,0 +1,94 @@
+"""An `each` of ten thousand items: what an event costs does not rise with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from amends.coordinator import Saga, arg, chain, each, item, step
+from amends.coordinator.engine import sql
+from amends.outbox import wire
+from tests.engine.crowd import Crowd
+from tests.engine.scripted import reply
+from tests.engine.world import World
+
+MANY = 10_000
+REFUSED = 7_000
+
+ALL = Saga(
+    "many-items",
+    chain(each(arg, step("pack", to="packers", undo="unpack", args=item), at_most=200)),
+    version=1,
+)
+
+
+class Read:
+    """How many steps the engine has read, and how often headers."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.headers = 0
+
+    def look(
+        self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
+    ) -> None:
+        self.rows += cursor.rowcount if statement == sql.LOAD_SOME_STEPS else 0
+        self.headers += statement == sql.READ_SAGAS
+
+
+@contextmanager
+def reading(database: Engine) -> Iterator[Read]:
+    read = Read()
+    event.listen(database, "after_cursor_execute", read.look)
+    try:
+        yield read
+    finally:
+        event.remove(database, "after_cursor_execute", read.look)
+
+
+def events(world: World, saga: str) -> int:
+    return int(world.value("SELECT count(*) FROM amends.saga_log WHERE saga_id = :id", id=saga))
+
+
+@pytest.fixture
+def packers(world: World) -> Iterator[Crowd]:
+    world.register(ALL)
+    crowd = Crowd(world.broker, world.prefix, "packers")
+    yield crowd
+    crowd.stop()
+
+
+@pytest.mark.timeout(300)
+def test_ten_thousand_items_complete_without_their_steps_being_read(world: World, packers: Crowd) -> None:
+    """Guard: `put` in deciding._after_commit; without the shelf each event reads its own step, and the input."""
+    with reading(world.database) as read:
+        saga = world.start_saga("many-items", list(range(MANY))).saga_id
+        world.wait_for(saga, "completed", 250)
+
+    assert packers.counts == {"do": MANY}
+    assert packers.most <= 200
+    assert events(world, saga) == MANY + 1
+    assert (read.rows, read.headers) == (0, 0)
+
+
+@pytest.mark.timeout(300)
+def test_a_refused_item_gives_back_all_that_ran(world: World, packers: Crowd) -> None:
+    """Done when 5 of the language. Guard: `_ahead` in loading; without it every undo costs a statement of its own."""
+    packers._answer = lambda command: (
+        reply(command, "packers", "refused", reason="out of boxes")
+        if (command.path, command.op) == (f"pack/{REFUSED}", wire.Op.DO)
+        else reply(command, "packers")
+    )
+    with reading(world.database) as read:
+        saga = world.start_saga("many-items", list(range(MANY))).saga_id
+        world.wait_for(saga, "compensated", 250)
+
+    assert packers.paths == set()
+    ran = packers.counts["do"] - 1
+    assert packers.counts["undo"] == ran
+    assert REFUSED <= ran <= REFUSED + 200
+    assert read.rows <= 1.2 * ran
