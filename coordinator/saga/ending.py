@@ -37,7 +37,7 @@ def decide(draft: Draft) -> None:
 
 def end_if_done(draft: Draft) -> None:
     """Complete the saga once all is through and confirmed."""
-    if draft.status.ended or not draft.through or draft.positions.get(CONFIRMING) or is_held(draft):
+    if draft.status.ended or not draft.through or draft.positions.get(CONFIRMING):
         return
     was_held = draft.parent is not None and draft.parent.holds
     draft.end(Status.COMPLETED)

@@ -182,6 +182,15 @@ def test_retrying_a_call_whose_child_has_ended_calls_another():
     assert story.when(reports("child", DONE)).status == "completed"
 
 
+def test_a_late_report_of_the_child_before_is_not_this_ones():
+    """K1. Guard: `event.child == child_of(draft, step)` in children.concerns."""
+    story = tell(pivot(step("p", to="x")), call("child")).given(p=done())
+    first = child_of(story, "child")
+    story.given(reports("child", REFUSED)).given(retry())
+
+    assert story.when(reports("child", DONE, child=first)).changes == 0
+
+
 def test_a_child_that_is_stuck_while_it_compensates_makes_its_parent_stuck():
     story = calling().given(reports("child", DONE)).given(b=refused())
 

@@ -41,7 +41,7 @@ def held(*nodes: Sketch) -> Story:
 
 
 def test_a_child_that_is_done_reports_and_is_held():
-    """K2. Guard: `or is_held(draft)` in ending.end_if_done."""
+    """K2. Guard: `if is_held(draft)` in ending.arrive."""
     story = held()
 
     (report,) = story.told(Report)
@@ -87,6 +87,11 @@ def test_a_child_obeys_the_first_decision(first: Order, second: Order):
 
     assert story.saga.decision is before
     assert story.saga.backwards is (first is COMPENSATE)
+
+
+def test_a_child_that_compensates_is_not_settled():
+    """K3."""
+    test_a_child_obeys_the_first_decision(COMPENSATE, SETTLE)
 
 
 def test_a_decision_that_came_before_the_start_decides_it():
