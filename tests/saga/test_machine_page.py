@@ -10,11 +10,13 @@ import pytest
 
 from amends.coordinator.saga.state import Phase, Saga, Status
 from tests.saga.exploring import Run
+from tests.saga.moves import KINDS, Moves, read, watch
 
 PAGE = Path(__file__).parents[2] / "docs" / "machine.md"
 ARROW = re.compile(r"^ +([^ :]+) --> ([^\s:]+)", re.MULTILINE)
 OUTSIDE = "[*]"
 RUNS = 400
+WATCHED = 500
 
 Arrows = set[tuple[str, str]]
 
@@ -76,3 +78,25 @@ def test_every_status_and_phase_is_on_the_page():
     ends = {end for _, end in drawn(0)}
     assert ends == {status.value for status in Status} - {"rejected"}  # A rejected saga has no machine.
     assert {end for _, end in drawn(1)} == {phase.value for phase in Phase}
+
+
+@pytest.fixture(scope="module")
+def moves() -> Moves:
+    return watch(range(WATCHED))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_move_that_is_seen_is_in_the_tables_of_the_page(kind: str, moves: Moves):
+    """`python -m tests.saga.moves` writes them anew."""
+    told = read(PAGE.read_text(encoding="utf-8"), kind)
+    seen = {key: then for key, then in moves.items() if key[0] == kind}
+
+    assert {key: then - told[key] for key, then in seen.items() if then - told[key]} == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tables_of_the_page_tell_little_that_is_never_seen(kind: str, moves: Moves):
+    """Rare moves need more runs than a test has time for; what no run makes any more shows as a table that is off."""
+    told = read(PAGE.read_text(encoding="utf-8"), kind)
+
+    assert len(told.keys() & moves.keys()) >= len(told) / 2
