@@ -32,11 +32,13 @@ class Read:
     def __init__(self) -> None:
         self.rows = 0
         self.headers = 0
+        self.loads = 0
 
     def look(
         self, connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
     ) -> None:
         self.rows += cursor.rowcount if statement == sql.LOAD_SOME_STEPS else 0
+        self.loads += statement == sql.LOAD_SOME_STEPS
         self.headers += statement == sql.READ_SAGAS
 
 
@@ -92,3 +94,4 @@ def test_a_refused_item_gives_back_all_that_ran(world: World, packers: Crowd) ->
     assert packers.counts["undo"] == ran
     assert REFUSED <= ran <= REFUSED + 200
     assert read.rows <= 1.2 * ran
+    assert read.loads <= ran / 10
