@@ -7,7 +7,7 @@ some. Bodies are JSON; `Message.type` says which struct a body is.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
 import msgspec
@@ -18,12 +18,15 @@ COMMAND = "amends.command"
 REPLY = "amends.reply"
 START = "amends.start"
 SIGNAL = "amends.signal"
+TELL = "amends.tell"
+REPORT = "amends.report"
 RECEIPT = "amends.receipt"
 CLOUD_EVENT = "application/cloudevents+json"  # the content type of a domain event
 
 PATH_CHARS_MAX = 300
 NAME_CHARS_MAX = 120
 LABELS_MAX = 20
+REASON_CHARS_MAX = 2_000
 
 KEY_CHARS_MAX = 255
 SIGNAL_ID_CHARS_MAX = 64
@@ -102,6 +105,18 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     closes: Op | None = None
 
 
+class Caller(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who calls a child saga: a saga, the path of its call, and the call's round (K1).
+
+    `holds`: the call stands before its saga's pivot, so the child is held, once done, until that has decided (K2).
+    """
+
+    saga: str
+    path: str
+    round: int
+    holds: bool
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A request to start a saga. `saga` is the id it will have: UUIDv5 of name and key, or random."""
 
@@ -112,6 +127,27 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     key: str | None = None
     labels: dict[str, str] = {}
     sent_at: int  # when it was put, ms since 1970; an unknown version is rejected an hour later (S2)
+    parent: Caller | None = None  # only of a child saga
+
+
+class Tell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a parent has decided for its child `saga`, or that it wants to know (K2, K3, K5)."""
+
+    saga: str
+    order: Literal["settle", "compensate", "fence"]
+    parent: Caller
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a child tells its parent `saga`: `path` and `round` are those of the call (K2, K4, K5)."""
+
+    saga: str
+    path: str
+    round: int
+    child: str
+    outcome: Literal["done", "refused", "never", "stuck"]
+    result: msgspec.Raw = NULL
+    reason: str = ""
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -169,9 +205,11 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     REPLY: msgspec.json.Decoder(Reply),
     START: msgspec.json.Decoder(Start),
     SIGNAL: msgspec.json.Decoder(Signal),
+    TELL: msgspec.json.Decoder(Tell),
+    REPORT: msgspec.json.Decoder(Report),
     RECEIPT: msgspec.json.Decoder(Receipt),
 }
-Body = Command | Reply | Start | Signal | Receipt
+Body = Command | Reply | Start | Signal | Tell | Report | Receipt
 
 
 def event_id_of(saga: str, path: str, op: str) -> str:

@@ -27,11 +27,14 @@ from amends.coordinator.engine.intake import (
     DeadLetterItem,
     DoorItem,
     ReplyItem,
+    ReportItem,
     ScheduleItem,
     SignalItem,
     StartItem,
+    TellItem,
     TimerItem,
 )
+from amends.coordinator.engine.kin import Kin
 from amends.coordinator.engine.lives import Advancing, Live
 from amends.coordinator.engine.loading import Loading
 from amends.coordinator.engine.placeholders import Placeholders
@@ -89,8 +92,16 @@ class Batch:
         self._newer = self._loading.newer
         advancing.load = self._load_now
         self._signalling = Signalling(advancing, self._placeholders, self.outcome)
+        self._kin = Kin(advancing, self._placeholders, self.outcome)
         self._births = Births(
-            connection, starts, advancing, self._lives, self._placeholders, self._signalling, self.outcome
+            connection,
+            starts,
+            advancing,
+            lives=self._lives,
+            placeholders=self._placeholders,
+            signalling=self._signalling,
+            kin=self._kin,
+            outcome=self.outcome,
         )
         self._firings = Firings(connection, catalog, self._births, advancing)
 
@@ -101,7 +112,9 @@ class Batch:
         if schedules:
             starts += self._firings.lock(schedules)
         standing = self._births.insert(starts) if starts else set()
-        early = {item.saga_id for item in items if isinstance(item, SignalItem)} - self._lives.keys()
+        early = {
+            item.saga_id for item in items if isinstance(item, SignalItem | TellItem)
+        } - self._lives.keys()
         self._placeholders.hold(early)
         sagaless = StartItem | DeadLetterItem | ScheduleItem
         touched = {item.saga_id for item in items if not isinstance(item, sagaless)}
@@ -147,11 +160,16 @@ class Batch:
                     self._not_ours(item)
                 else:
                     self._births.settle(item)
+            case SignalItem() | TellItem() | ReportItem() if item.saga_id in self._newer:
+                self._not_ours(item)
             case SignalItem():
-                if item.saga_id in self._newer:
-                    self._not_ours(item)
-                else:
-                    self._signalling.take(item, self._lives.get(item.saga_id))
+                self._signalling.take(item, self._lives.get(item.saga_id))
+            case TellItem():
+                answer = self._kin.told(item, self._lives.get(item.saga_id))
+                if answer is not None:
+                    self._letters.append(answer)
+            case ReportItem():
+                self._kin.reported(item, self._lives.get(item.saga_id))
             case TimerItem():
                 timer = self._timers.get((item.saga_id, item.path))
                 # Of a saga that is not ours the claim runs out, and another coordinator may take it.
@@ -268,7 +286,9 @@ class Batch:
 
     def _write(self) -> None:
         self._placeholders.write()
-        lives = [live for live in self._lives.values() if live.now is not live.stored or live.log]
+        lives = [
+            live for live in self._lives.values() if live.now is not live.stored or live.log or live.events
+        ]
         letters = self._letters + self.outcome.again
         self.outcome.rows = write(
             self._connection, lives, letters, store=self._store, owner=self._owner, timing=self._timing
@@ -280,7 +300,7 @@ def _named(items: Iterable[AnyItem]) -> dict[str, set[str]]:
     named: dict[str, set[str]] = {}
     for item in items:
         match item:
-            case ReplyItem():
+            case ReplyItem() | ReportItem():
                 path = item.event.path
             case TimerItem() | AdmitItem():
                 path = item.path

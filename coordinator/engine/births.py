@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
@@ -10,8 +11,9 @@ from sqlalchemy import Connection
 from amends.coordinator.engine import posting, sql
 from amends.coordinator.engine.contract import StartAnswer, Verdict
 from amends.coordinator.engine.intake import StartItem
+from amends.coordinator.engine.kin import Kin
 from amends.coordinator.engine.lives import Advancing, Live
-from amends.coordinator.engine.placeholders import Placeholders
+from amends.coordinator.engine.placeholders import Placeholder, Placeholders
 from amends.coordinator.engine.rows import birth_columns
 from amends.coordinator.engine.signalling import Signalling
 from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, rejected
@@ -30,9 +32,11 @@ class Births:
         connection: Connection,
         starts: Starts,
         advancing: Advancing,
+        *,
         lives: dict[str, Live],
         placeholders: Placeholders,
         signalling: Signalling,
+        kin: Kin,
         outcome: Outcome,
     ) -> None:
         self._connection = connection
@@ -41,6 +45,7 @@ class Births:
         self._lives = lives
         self._placeholders = placeholders
         self._signalling = signalling
+        self._kin = kin
         self._outcome = outcome
         self._refusals: dict[int, Refusal] = {}
         self._born_of: dict[str, StartItem] = {}
@@ -99,8 +104,13 @@ class Births:
 
     def _begin(self, embryo: Embryo) -> Live:
         live = Live(definition=embryo.definition, stored=None, now=embryo.saga, birth=embryo.birth)
+        saga = embryo.saga
         if embryo.definition is not None:
-            self._advancing.apply(live, Started(held=self._advancing.gate.held()))
+            held = self._advancing.gate.held()
+            self._advancing.apply(live, Started(parent=saga.parent, decision=saga.decision, held=held))
+        elif saga.parent is not None:
+            # A call that cannot be accepted: its saga hears of it (K4).
+            self._kin.called_again(live, saga.parent.round)
         return live
 
     def _unborn(self, live: Live) -> None:
@@ -121,6 +131,8 @@ class Births:
         ):
             live = self._replace(item, live)
         answer = self._answer(item, live)
+        if item.start.parent is not None and live is not None and self._born_of.get(item.saga_id) is not item:
+            self._kin.called_again(live, item.start.parent.round)
         self._count(item, answer)
         if item.answer is not None:
             self._outcome.answers.append(_resolve(item, answer))
@@ -139,7 +151,7 @@ class Births:
         if embryo is None:
             return  # It cannot start yet, or not so: what came early is kept.
         early = self._placeholders.standing[item.saga_id]
-        live = self._begin(embryo)
+        live = self._begin(decided(embryo, early))
         self._placeholders.turn(live)
         live.written = live.now
         self._lives[item.saga_id] = live
@@ -198,6 +210,15 @@ class Births:
                 self._advancing.told.append(lambda: observer.saga_rejected(name))
         elif answer.verdict is Verdict.SUSPENDED:
             self._advancing.told.append(lambda: observer.start_held(name))
+
+
+def decided(embryo: Embryo, early: Placeholder) -> Embryo:
+    """The embryo of a child whose parent has spoken already (K3)."""
+    saga = embryo.saga
+    if saga.parent is None:
+        return embryo
+    parent = replace(saga.parent, round=max(saga.parent.round, early.round))
+    return replace(embryo, saga=replace(saga, parent=parent, decision=early.decision))
 
 
 def _resolve(item: StartItem, answer: StartAnswer) -> Callable[[], None]:

@@ -27,6 +27,7 @@ from amends.coordinator.engine.deciding import Acknowledging, Decider
 from amends.coordinator.engine.gate import Gate
 from amends.coordinator.engine.intake import ActItem, DoorItem, Intake, SignalItem, StartItem
 from amends.coordinator.engine.keeping import Keeping
+from amends.coordinator.engine.kin import OWN_SERVICE
 from amends.coordinator.engine.scheduling import Scheduling
 from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.signalling import signal_of
@@ -48,6 +49,7 @@ from amends.outbox.ports import (
     coordinator_queue,
     dead_letter_queue,
     events_exchange,
+    receipts_queue,
 )
 from amends.outbox.relay import Relay
 from amends.outbox.sender import Sender, SenderLimits
@@ -89,6 +91,7 @@ class Coordinator:
             crash_scope="coordinator",
             observer=outbox_observer,
             on_late_confirm=self._postpone,
+            receipts_to=receipts_queue(prefix, OWN_SERVICE),
             limits=SenderLimits(confirm_s=settings.confirm_s),
         )
         self._consuming = Consuming(broker, self._intake, prefix=prefix, settings=settings)
@@ -114,6 +117,7 @@ class Coordinator:
             broker,
             store=store,
             prefix=prefix,
+            service=OWN_SERVICE,
             label=f"coordinator {prefix}",
             observer=outbox_observer,
             on_late_confirm=self._postpone,

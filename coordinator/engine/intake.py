@@ -10,7 +10,8 @@ from typing import TypeAlias
 from uuid import UUID
 
 from amends.coordinator.engine.contract import ActAnswer, SignalAnswer, StartAnswer
-from amends.coordinator.saga.events import Act, Replied, Signalled
+from amends.coordinator.saga.events import Act, Replied, Reported, Signalled, Told
+from amends.coordinator.saga.state import Parent
 from amends.coordinator.schedules.missed import Plan
 from amends.outbox.wire import Start
 
@@ -80,6 +81,23 @@ class SignalItem(Item):
 
 
 @dataclass(slots=True, kw_only=True)
+class TellItem(Item):
+    """What `parent` has decided for a child saga (K3)."""
+
+    event: Told
+    parent: Parent
+    receipt: ReceiptTo | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class ReportItem(Item):
+    """What a child told its parent (K2, K4)."""
+
+    event: Reported
+    receipt: ReceiptTo | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class TimerItem(Item):
     """A claimed timer; `path` is empty for the saga's deadline."""
 
@@ -125,7 +143,8 @@ class ScheduleItem(Item):
 
 
 DoorItem: TypeAlias = StartItem | ActItem | SignalItem
-AnyItem: TypeAlias = DoorItem | ReplyItem | TimerItem | AdmitItem | BrokenItem | DeadLetterItem | ScheduleItem
+MessageItem: TypeAlias = ReplyItem | TellItem | ReportItem | DeadLetterItem
+AnyItem: TypeAlias = DoorItem | MessageItem | TimerItem | AdmitItem | BrokenItem | ScheduleItem
 
 
 def from_a_door(item: AnyItem) -> bool:

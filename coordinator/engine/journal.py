@@ -12,7 +12,7 @@ from amends.coordinator.saga import events
 from amends.coordinator.saga.effects import Order, ReportOutcome
 from amends.coordinator.saga.events import Event
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Op
+from amends.coordinator.saga.state import Decision, Op, Parent
 
 _EVENTS: Final[dict[str, type[Event]]] = {
     kind.__name__: kind
@@ -49,6 +49,8 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "closes": Op,
     "outcome": events.Outcome,
     "order": Order,
+    "decision": Decision,
+    "parent": lambda parent: Parent(**parent),
 }
 _OF_REPORTS: Final[dict[str, Callable[[Any], Any]]] = {"outcome": ReportOutcome}
 _encoder = msgspec.json.Encoder()

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from amends.coordinator.engine import posting
+from amends.coordinator.engine import kin, posting
 from amends.coordinator.engine.gate import Gate
 from amends.coordinator.engine.journal import encode_event
 from amends.coordinator.engine.rows import Birth
 from amends.coordinator.observer import Observer
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import AttemptClosed, Ended, Publish, Send, StepStuck
+from amends.coordinator.saga.effects import (
+    AttemptClosed,
+    Call,
+    Effect,
+    Ended,
+    Publish,
+    Report,
+    ReportOutcome,
+    Send,
+    StepStuck,
+    Tell,
+)
 from amends.coordinator.saga.errors import NotLoaded
-from amends.coordinator.saga.events import Event, Unsendable
-from amends.coordinator.saga.machine import advance
+from amends.coordinator.saga.events import Event, Reported, Unsendable
+from amends.coordinator.saga.machine import advance, last_words
 from amends.coordinator.saga.state import Saga, Status, Step
 from amends.outbox.message import Message
 
@@ -79,11 +90,13 @@ class Advancing:
         Raises: ActRefused for an operator's act that does not fit. NotLoaded if more of the saga is needed; then
         nothing has changed, and the event is to be given again.
         """
-        if live.definition is None:
-            return False
         before = live.now
+        if live.definition is None:
+            self._tell_kin(live, last_words(before, event))
+            return False
         after, effects = advance(live.definition, before, event, self.now_ms)
         if after is before:
+            self._tell_kin(live, effects)  # One that has ended may still have something to say (K3).
             return False
         live.now = after
         live.log.append((after.seq, after.clock, encode_event(event)))
@@ -106,7 +119,40 @@ class Advancing:
                     self._stuck(after.name)
                 case AttemptClosed():
                     self._attempt(effect)
+        self._tell_kin(live, effects)
         return True
+
+    def _tell_kin(self, live: Live, effects: Iterable[Effect]) -> None:
+        """Write to parents and children; through the outbox, with receipts (K1, O1)."""
+        for effect in effects:
+            match effect:
+                case Call():
+                    self._call(live, effect)
+                case Tell():
+                    live.events.append(kin.tell(self.prefix, live.now, effect))
+                case Report():
+                    limit, saga = self.body_bytes_max, live.now
+                    live.events.append(kin.report(self.prefix, saga.id, effect, saga.trace, bytes_max=limit))
+                case _:
+                    pass
+
+    def _call(self, live: Live, call: Call) -> None:
+        message = kin.call(self.prefix, live.now, call, self.now_ms)
+        size = len(message.body)
+        if size <= self.body_bytes_max:
+            live.events.append(message)
+            return
+        # It never leaves: the machine hears of it at once, in the same transaction (O5).
+        reason = f"the call has {size:,} bytes, over the limit of {self.body_bytes_max:,}"
+        event = Reported(
+            path=call.parent.path,
+            child=call.child,
+            round=call.parent.round,
+            outcome=ReportOutcome.REFUSED,
+            reason=reason,
+            held=self.gate.held(),
+        )
+        self._at_once(live, event)
 
     def _send(self, live: Live, send: Send) -> None:
         message = posting.command(self.prefix, live.now, send)
@@ -117,12 +163,16 @@ class Advancing:
         # It never leaves: the machine hears of it at once, in the same transaction (O5).
         reason = f"the command has {size:,} bytes, over the limit of {self.body_bytes_max:,}"
         event = Unsendable(path=send.path, attempt=send.attempt, reason=reason, held=self.gate.held())
+        self._at_once(live, event)
+
+    def _at_once(self, live: Live, event: Event) -> None:
+        """Apply an event that follows from the one before it, which has been applied already."""
         while True:
             try:
                 self.apply(live, event)
             except NotLoaded as need:
                 assert self.load is not None, "no saga is partial before the batch has loaded it"
-                self.load(live, need)  # At once: the event before this one has been applied already.
+                self.load(live, need)
             else:
                 return
 

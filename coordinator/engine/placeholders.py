@@ -17,6 +17,7 @@ from amends.coordinator.engine import sql
 from amends.coordinator.engine.lives import Live
 from amends.coordinator.engine.rows import birth_columns
 from amends.coordinator.saga.events import Signalled
+from amends.coordinator.saga.state import Decision
 
 PLACEHOLDER: Final = "placeholder"
 # Newer than any release knows: one that has not heard of placeholders leaves them to one that has (E3).
@@ -59,11 +60,15 @@ TURN = """
 """
 
 # Nobody started them: given up after a while, some at a time. The lock sees a start that came in the same moment.
+# A child that its parent has decided against must not begin later still: its id is spent (K3).
 EXPIRE = """
     WITH old AS (
-        SELECT id FROM amends.saga
+        SELECT id, head->>'decision' AS decision FROM amends.saga
         WHERE status = 'placeholder' AND created_at < now() - %(age_s)s * interval '1 second'
         ORDER BY id LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
+    ), spent AS (
+        INSERT INTO amends.spent_id (id, input_hash) SELECT id, '' FROM old WHERE decision = 'compensate'
+        ON CONFLICT (id) DO NOTHING
     )
     DELETE FROM amends.saga USING old WHERE saga.id = old.id AND saga.status = 'placeholder'
 """
@@ -74,14 +79,20 @@ _decode = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placeholder:
-    """What came for a saga that has not started, in the order in which it came."""
+    """What came for a saga that has not started: signals, in this order, and its parent's first decision (K3).
+
+    `round` is the highest in which the parent spoke.
+    """
 
     signals: tuple[Signalled, ...] = ()
+    decision: Decision = Decision.NONE
+    round: int = 0
 
     def head(self) -> str:
         """As the row keeps it."""
         signals = [{"name": one.name, "id": one.message_id, "payload": one.payload} for one in self.signals]
-        return _encode({"signals": signals}).decode()
+        kept = {"signals": signals, "decision": self.decision.value, "round": self.round}
+        return _encode(kept).decode()
 
 
 def read_placeholder(head: str) -> Placeholder:
@@ -91,7 +102,11 @@ def read_placeholder(head: str) -> Placeholder:
         Signalled(name=one["name"], message_id=one["id"], payload=one["payload"])
         for one in kept.get("signals", ())
     )
-    return Placeholder(signals=tuple(signals))
+    return Placeholder(
+        signals=tuple(signals),
+        decision=Decision(kept.get("decision", Decision.NONE.value)),
+        round=kept.get("round", 0),
+    )
 
 
 @dataclass(slots=True)
@@ -129,6 +144,14 @@ class Placeholders:
         placeholder = self.standing[id_]
         self.standing[id_] = replace(placeholder, signals=(*placeholder.signals, signal))
         self._changed.add(id_)
+
+    def decide(self, id_: str, wanted: Decision, round_: int) -> Decision:
+        """Keep what a parent has decided, unless it had decided before; what stands now (K3)."""
+        placeholder = self.standing[id_]
+        decision = wanted if placeholder.decision is Decision.NONE else placeholder.decision
+        self.standing[id_] = replace(placeholder, decision=decision, round=max(placeholder.round, round_))
+        self._changed.add(id_)
+        return decision
 
     def turn(self, live: Live) -> None:
         """The saga of this placeholder begins in its row."""

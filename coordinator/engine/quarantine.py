@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection, Engine
 
@@ -17,9 +17,11 @@ from amends.coordinator.engine.intake import (
     AnyItem,
     BrokenItem,
     DeadLetterItem,
+    ReportItem,
     ScheduleItem,
     SignalItem,
     StartItem,
+    TellItem,
     TimerItem,
 )
 from amends.coordinator.engine.lives import Advancing
@@ -36,6 +38,8 @@ STICK_SAGA = """
 DROP_TIMER = (
     "DELETE FROM amends.timer WHERE saga_id = %(id)s::uuid AND path = %(path)s AND token = %(token)s::uuid"
 )
+
+_RECEIPTED: Final = StartItem | SignalItem | TellItem | ReportItem | DeadLetterItem
 
 Decide: TypeAlias = Callable[[Connection, list[AnyItem]], tuple[Outcome, Advancing]]
 
@@ -62,7 +66,7 @@ def quarantine(database: Engine, item: AnyItem, error: str, decide: Decide) -> t
             _keep(connection, item, error)
             connection.exec_driver_sql(STICK_SAGA, {"id": item.saga_id, "error": broken[0].reason})  # type: ignore[union-attr]
             outcome, advancing = decide(connection, [])
-    if isinstance(item, StartItem | SignalItem | DeadLetterItem) and item.receipt is not None:
+    if isinstance(item, _RECEIPTED) and item.receipt is not None:
         outcome.receipts.append(posting.receipt(item.receipt, item.message_id, "quarantined"))
     return outcome, advancing
 

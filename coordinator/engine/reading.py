@@ -13,12 +13,15 @@ from amends.coordinator.engine.intake import (
     DeadLetterItem,
     ReceiptTo,
     ReplyItem,
+    ReportItem,
     SignalItem,
     StartItem,
+    TellItem,
 )
 from amends.coordinator.engine.signalling import signal_of
-from amends.coordinator.saga.events import Outcome, Replied
-from amends.coordinator.saga.state import Op, queue_of
+from amends.coordinator.saga.effects import Order, ReportOutcome
+from amends.coordinator.saga.events import Outcome, Replied, Reported, Told
+from amends.coordinator.saga.state import Op, Parent, queue_of
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.ports import Delivery
@@ -51,6 +54,10 @@ def read(delivery: Delivery, *, body_bytes_max: int) -> AnyItem:
                 return _start(delivery, body)
             case wire.Signal():
                 return _signal(delivery, body)
+            case wire.Tell():
+                return _tell(delivery, body)
+            case wire.Report():
+                return _report(delivery, body)
             case _:
                 return _dead(delivery, f"{delivery.type} is not for the coordinator")
     except (MalformedMessage, ValueError, RecursionError, msgspec.MsgspecError) as error:
@@ -104,6 +111,8 @@ def _start(delivery: Delivery, start: wire.Start) -> StartItem:
     saga_id = str(UUID(start.saga))
     if start.key is not None and saga_id != wire.saga_id_of(start.name, start.key):
         raise MalformedMessage(f"saga {saga_id} is not the id that its name and key give")
+    if start.parent is not None:
+        parent_of(start.parent)  # It is one, or raises.
     return StartItem(
         saga_id=saga_id,
         tag=delivery.tag,
@@ -124,6 +133,47 @@ def _signal(delivery: Delivery, signal: wire.Signal) -> SignalItem:
         message_id=delivery.message_id[:64],
         type=delivery.type,
         event=signal_of(signal.name, signal.id or delivery.message_id, bytes(signal.payload)),
+        receipt=receipt_to(delivery),
+    )
+
+
+def parent_of(caller: wire.Caller) -> Parent:
+    """Who calls. Raises: ValueError, MalformedMessage for what cannot be one."""
+    if len(caller.path) > wire.PATH_CHARS_MAX:
+        raise MalformedMessage("parent.path is too long")
+    return Parent(saga=str(UUID(caller.saga)), path=caller.path, round=caller.round, holds=caller.holds)
+
+
+def _tell(delivery: Delivery, tell: wire.Tell) -> TellItem:
+    return TellItem(
+        saga_id=str(UUID(tell.saga)),
+        tag=delivery.tag,
+        body=delivery.body,
+        message_id=delivery.message_id[:64],
+        type=delivery.type,
+        event=Told(order=Order(tell.order), round=tell.parent.round),
+        parent=parent_of(tell.parent),
+        receipt=receipt_to(delivery),
+    )
+
+
+def _report(delivery: Delivery, report: wire.Report) -> ReportItem:
+    if len(report.path) > wire.PATH_CHARS_MAX:
+        raise MalformedMessage("path is too long")
+    return ReportItem(
+        saga_id=str(UUID(report.saga)),
+        tag=delivery.tag,
+        body=delivery.body,
+        message_id=delivery.message_id[:64],
+        type=delivery.type,
+        event=Reported(
+            path=report.path,
+            child=str(UUID(report.child)),
+            round=report.round,
+            outcome=ReportOutcome(report.outcome),
+            result=msgspec.json.decode(report.result),
+            reason=report.reason[:REASON_CHARS_MAX].replace("\x00", ""),
+        ),
         receipt=receipt_to(delivery),
     )
 

@@ -215,7 +215,9 @@ QUARANTINE = """
 PRUNE = """
     WITH old AS (
         SELECT id, input_hash FROM amends.saga
-        WHERE ended_at < now() - %(retention_s)s * interval '1 second'
+        WHERE ended_at < now() - %(retention_s)s * interval '1 second' AND NOT EXISTS (
+            SELECT 1 FROM amends.saga AS parent WHERE parent.id = saga.parent_id AND parent.ended_at IS NULL
+        )
         ORDER BY ended_at LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
     ), spent AS (
         INSERT INTO amends.spent_id (id, input_hash) SELECT id, input_hash FROM old ON CONFLICT (id) DO NOTHING

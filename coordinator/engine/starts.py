@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine.contract import Verdict
 from amends.coordinator.engine.intake import StartItem
+from amends.coordinator.engine.reading import parent_of
 from amends.coordinator.engine.rows import Birth
 from amends.coordinator.inputs import InputRules
 from amends.coordinator.rollout import UNHEARD_OF, Standing, Suspension, standings
@@ -89,7 +90,14 @@ class Starts:
                 f"input does not fit {start.name!r}: {where}: {problem.message}",
                 problem.field,
             )
-        saga = begin(definition, id=item.saga_id, input=value, labels=start.labels, now=now_ms)
+        parent = parent_of(start.parent) if start.parent is not None else None
+        if parent is not None and parent.holds and definition.plan.pivot is not None:
+            reason = (
+                f"saga {start.name!r} has a pivot, and is called before its parent's: what is past a pivot cannot be "
+                f"compensated; call it as the pivot, or after it"
+            )
+            return Refusal(Verdict.REJECTED, reason)
+        saga = begin(definition, id=item.saga_id, input=value, labels=start.labels, now=now_ms, parent=parent)
         if item.trace:
             saga = dataclasses.replace(saga, trace=item.trace)
         return Embryo(definition, saga, _birth(item, value))
@@ -131,6 +139,7 @@ def rejected(item: StartItem, refusal: Refusal, now_ms: int) -> Embryo:
         clock=now_ms,
         deadline=None,
         cause=refusal.reason,
+        parent=parent_of(start.parent) if start.parent is not None else None,
     )
     return Embryo(None, saga, dataclasses.replace(birth_of(item), key=None))
 

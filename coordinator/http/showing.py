@@ -19,7 +19,7 @@ from amends.coordinator.http.views import (
     moment,
 )
 from amends.coordinator.records import Detail, Header, History, LogRow, StepRow
-from amends.coordinator.saga.events import Event, Told
+from amends.coordinator.saga.events import Event, Started
 from amends.coordinator.saga.state import FORMAT, Decision, Parent, Saga, Status
 from amends.coordinator.why.sagas import in_words, summary
 
@@ -77,8 +77,8 @@ def _course(history: History, catalog: Catalog) -> list[timeline.Happened]:
     if definition is None:
         return told
     begun = _begun(history.detail)
-    if any(isinstance(event, Told) for _, event in log):
-        begun = replace(begun, decision=Decision.NONE)  # It was told later, by an event of the log.
+    if isinstance(log[0][1], Started):
+        begun = replace(begun, parent=log[0][1].parent, decision=log[0][1].decision)
     first = timeline.beginning(definition, begun)
     return list(timeline.replay(definition, first, log))
 

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from amends.coordinator.saga.effects import Order, ReportOutcome
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Op
+from amends.coordinator.saga.state import Decision, Op, Parent
 
 NOTHING_HELD: frozenset[str] = frozenset()
 
@@ -32,8 +32,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The saga begins."""
+    """The saga begins. `parent` and `decision` repeat what it was begun with, for whoever replays its log."""
 
+    parent: Parent | None = None
+    decision: Decision = Decision.NONE
     held: frozenset[str] = field(default=NOTHING_HELD)
 
 

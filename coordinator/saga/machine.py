@@ -98,7 +98,7 @@ def advance(definition: Definition, saga: Saga, event: Event, now: int) -> tuple
     needed; nothing else, whatever the event.
     """
     if saga.status.ended:
-        return saga, _after_the_end(saga, event)
+        return saga, last_words(saga, event)
     draft = Draft(definition, saga, max(now, saga.clock), event.held)
     _apply(draft, event)
     assess(draft)
@@ -152,7 +152,8 @@ def _apply(draft: Draft, event: Event) -> None:
             assert_never(event)
 
 
-def _after_the_end(saga: Saga, event: Event) -> tuple[Effect, ...]:
+def last_words(saga: Saga, event: Event) -> tuple[Effect, ...]:
+    """What a saga that has ended still says. Raises: ActRefused for an operator's act."""
     if isinstance(event, Act):
         raise ActRefused(f"the saga has ended: it is {saga.status}, and nothing changes it any more")
     if isinstance(event, Told | Called) and saga.parent is not None and event.round >= saga.parent.round:

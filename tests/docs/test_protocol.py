@@ -24,6 +24,8 @@ STRUCTS: Final = {
     wire.REPLY: wire.Reply,
     wire.START: wire.Start,
     wire.SIGNAL: wire.Signal,
+    wire.TELL: wire.Tell,
+    wire.REPORT: wire.Report,
     wire.RECEIPT: wire.Receipt,
 }
 

@@ -17,7 +17,7 @@ from amends.coordinator.engine.journal import decode_event
 from amends.coordinator.engine.rows import read_saga, read_step
 from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.sql import LOAD_STEPS, LOCK_SAGAS
-from amends.coordinator.saga.events import Act
+from amends.coordinator.saga.events import Act, Started
 from amends.coordinator.saga.machine import advance, begin
 from amends.coordinator.saga.state import Saga as State
 from amends.outbox import wire
@@ -133,7 +133,17 @@ class World:
                 {"id": saga_id},
             ).all()
         assert [entry[0] for entry in entries] == list(range(1, len(entries) + 1)), "the log has a gap"
-        saga = begin(definition, id=saga_id, input=stored.input, labels=stored.labels, now=stored.started)
+        first = decode_event(json.loads(entries[0][2]))
+        assert isinstance(first, Started)
+        saga = begin(
+            definition,
+            id=saga_id,
+            input=stored.input,
+            labels=stored.labels,
+            now=stored.started,
+            parent=first.parent,
+            decision=first.decision,
+        )
         for _, at, event in entries:
             saga, _ = advance(definition, saga, decode_event(json.loads(event)), at)
         return saga
