@@ -10,6 +10,7 @@ from threading import Lock
 from sqlalchemy import Connection, Engine
 
 from amends.coordinator import rollout
+from amends.coordinator.calls import refuse_cycles
 from amends.coordinator.errors import VersionConflict
 from amends.coordinator.inputs import check_schema
 from amends.coordinator.saga.definition import Definition
@@ -76,7 +77,7 @@ class Catalog:
         With `only_if_new` a version that stood already is not activated: somebody may have gone back from it.
 
         Raises: VersionConflict if the version stands with other content; InvalidDefinition if its input's schema
-        cannot be used; StoreUnavailable.
+        cannot be used or its calls come back to it; StoreUnavailable.
         """
         check_schema(definition)
         row = {
@@ -89,6 +90,7 @@ class Catalog:
         # One transaction: the version stands, new sagas take it, the audit says so.
         with transaction(self._database) as connection:
             connection.exec_driver_sql(rollout.LOCK_NAME, row)
+            refuse_cycles(definition, lambda name, version: self.find(connection, name, version))
             created = connection.exec_driver_sql(INSERT_DEFINITION, row).first() is not None
             if not created:
                 standing = connection.exec_driver_sql(STANDING_HASH, row).scalar_one()
