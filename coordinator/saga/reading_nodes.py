@@ -54,6 +54,11 @@ class NodeReader:
             "pivot": self._pivot,
         }
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Every kind of node there is."""
+        return tuple(self._kinds)
+
     def root(self, json: Json) -> Node:
         """The outermost node."""
         return self._node(json, "", Zone.BEFORE, 0)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from amends.coordinator import Saga, step
+from amends.coordinator.saga.reading import Reader
+from amends.coordinator.saga.reading_nodes import NodeReader
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "language.md").read_text()
 
@@ -19,6 +21,21 @@ def test_what_the_page_declares_is_valid() -> None:
 
     definition = names["book_trip"].definition
     assert set(definition.participants) == {"airline", "hotels", "insurance", "mail", "payments"}
+    declared = [name for name, value in names.items() if isinstance(value, Saga)]
+    assert declared == [
+        "book_trip",
+        "stock_up",
+        "settle",
+        "approve",
+        "publish",
+        "book_both",
+        "tcc",
+    ]
+
+
+def test_every_word_of_the_language_is_on_the_page() -> None:
+    for word in NodeReader(Reader()).kinds:
+        assert f"`{word}(" in PAGE, word
 
 
 def test_the_defaults_are_those_of_the_page() -> None:
