@@ -42,7 +42,7 @@ LIMIT_TIME = "SET LOCAL statement_timeout = '10s'"
 
 # In the order of `Header`.
 _HEADER = """id::text, name, version, status, backwards, key, labels, input_hash, started_ms, clock_ms,
-    deadline_ms, stuck_steps, error, created_at, ended_at, format"""
+    deadline_ms, stuck_steps, error, created_at, ended_at, format, parent_id::text"""
 
 # One saga's header, with its overrides.
 HEADER = f"""
@@ -265,6 +265,8 @@ def _conditions(
         narrow("id = ANY(%(ids)s::uuid[]) AND key = %(key)s", ids=ids, key=wanted.key)
     if wanted.labels:
         narrow("labels @> %(labels)s::jsonb", labels=json.dumps(dict(wanted.labels)))
+    if wanted.parent is not None:
+        narrow("parent_id = %(parent)s::uuid", parent=wanted.parent)
     if wanted.before is not None:
         narrow("created_at < %(before)s", before=wanted.before)
     if wanted.after is not None:

@@ -30,6 +30,7 @@ class Header:
     created_at: datetime
     ended_at: datetime | None
     format: int
+    parent: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ class SagaFilter:
     name: str | None = None
     key: str | None = None
     labels: Mapping[str, str] | None = None
+    parent: str | None = None
     before: datetime | None = None
     after: datetime | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 import click
@@ -13,6 +14,8 @@ from amends.coordinator.cli.printing import console, print_json, say
 from amends.coordinator.cli.signal import signal
 from amends.coordinator.cli.tables import saga_table, show_saga
 from amends.coordinator.saga.state import Status
+
+CHILDREN_MAX: Final = 100
 
 
 @click.group()
@@ -51,6 +54,7 @@ def start(
 @click.option("--name", help="Of one saga only.")
 @click.option("--key", help="The one this key started.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="All of them; repeatable.")
+@click.option("--parent", type=click.UUID, help="The children of this saga.")
 @click.option("--older", metavar="TIME", help="Started before: `1h` ago, or an ISO time.")
 @click.option("--newer", metavar="TIME", help="Started after: `1h` ago, or an ISO time.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
@@ -60,6 +64,7 @@ def list_(
     name: str | None,
     key: str | None,
     labels: tuple[str, ...],
+    parent: UUID | None,
     older: str | None,
     newer: str | None,
     limit: int,
@@ -68,6 +73,7 @@ def list_(
     """List sagas, newest first. With --json: one object a line."""
     labels_given(labels)
     params = {"status": status, "name": name, "key": key, "label": labels, "older": older, "newer": newer}
+    params["parent"] = str(parent) if parent is not None else None
     with coordinator() as api:
         found = api.sagas(params, limit)
         if as_json:
@@ -85,15 +91,16 @@ def list_(
 def show(saga_id: UUID, payloads: bool, as_json: bool) -> None:
     """Show one saga: where it stands, what happened, what it waits for.
 
-    With --json: one object, {"saga": ..., "timeline": [...]}.
+    With --json: one object, {"saga": ..., "timeline": [...], "children": [...]}.
     """
     with coordinator() as api:
         saga = api.get(f"/sagas/{saga_id}", {"payloads": payloads})
         timeline = api.get(f"/sagas/{saga_id}/timeline")
+        children = list(api.sagas({"parent": str(saga_id)}, CHILDREN_MAX))
     if as_json:
-        print_json({"saga": saga, "timeline": timeline["entries"]})
+        print_json({"saga": saga, "timeline": timeline["entries"], "children": children})
     else:
-        show_saga(console(), saga, timeline, payloads=payloads)
+        show_saga(console(), saga, timeline, payloads=payloads, children=children)
 
 
 for _act in ACTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -50,9 +50,14 @@ def saga_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def show_saga(
-    console: Console, saga: Mapping[str, Any], timeline: Mapping[str, Any], *, payloads: bool
+    console: Console,
+    saga: Mapping[str, Any],
+    timeline: Mapping[str, Any],
+    *,
+    payloads: bool,
+    children: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """One saga: its head, its course, what it waits for."""
+    """One saga: its head, its parent and children, its course, what it waits for."""
     head = Text.assemble(
         (visible(f"{saga['name']} v{saga['version']} "), "bold"),
         saga["id"],
@@ -63,6 +68,8 @@ def show_saga(
     facts = {
         "key": saga["key"],
         "labels": labels_text(saga["labels"]),
+        "parent": saga.get("parent"),
+        "children": "; ".join(f"{one['id']} {one['name']} {one['status']}" for one in children),
         "started": moment(saga["started_at"]),
         "ended": moment(saga["ended_at"]) if saga["ended_at"] else None,
         "deadline": moment(saga["deadline_at"]) if saga["deadline_at"] and not saga["ended_at"] else None,

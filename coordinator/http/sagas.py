@@ -76,6 +76,7 @@ async def list_sagas(
     name: Annotated[str | None, Query(max_length=120)] = None,
     key: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
     label: Annotated[list[str] | None, Query(description="`name=value`; all of them.", max_length=20)] = None,
+    parent: Annotated[UUID | None, Query(description="The children of this saga.")] = None,
     older: Annotated[str | None, Query(description="Started before: `1h` ago, or a time.")] = None,
     newer: Annotated[str | None, Query(description="Started after: `1h` ago, or a time.")] = None,
     cursor: Annotated[str | None, Query(description="`next` of the page before.", max_length=200)] = None,
@@ -87,6 +88,7 @@ async def list_sagas(
         name=plain("name", name),
         key=plain("key", key),
         labels=labels_of(label or ()),
+        parent=str(parent) if parent is not None else None,
         before=moment_or_none("older", older),
         after=moment_or_none("newer", newer),
     )

@@ -33,6 +33,7 @@ def shown_line(header: Header) -> SagaLine:
         status=header.status,
         key=header.key,
         labels=dict(header.labels),
+        parent=header.parent,
         started_at=moment(header.started_ms),
         ended_at=header.ended_at,
         deadline_at=_maybe(header.deadline_ms),

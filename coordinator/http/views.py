@@ -82,6 +82,7 @@ class SagaLine(BaseModel):
     status: str
     key: str | None
     labels: dict[str, str]
+    parent: str | None
     started_at: datetime
     ended_at: datetime | None
     deadline_at: datetime | None
