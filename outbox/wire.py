@@ -236,6 +236,7 @@ def decode(type_: str, body: bytes) -> Body:
     if decoder is None:
         raise MalformedMessage(f"unknown message type {type_!r}; known: {', '.join(sorted(_decoders))}")
     try:
+        body.decode()  # What is left raw, such as an input, is not looked into by the decoder.
         decoded: Body = decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"a body that is no {type_}: {error}") from error

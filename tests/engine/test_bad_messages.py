@@ -40,6 +40,10 @@ def good_start() -> bytes:
 
 BAD = {
     "no JSON": (wire.REPLY, b"\xff\xfe{"),
+    "an input that is no UTF-8": (
+        wire.START,
+        wire.encode(start("pay", "x")).replace(b'"x"', b'"\xed\xa0\x80"'),
+    ),
     "truncated": (wire.START, good_start()[:-5]),
     "unknown type": ("shop.greeting", b"{}"),
     "no type": ("", b"{}"),
