@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from amends.coordinator.engine.kin import OWN_SERVICE
 from amends.demo.evidence import Databases
 from amends.demo.exposition import Samples
 from amends.demo.shop.front import SERVICE
@@ -45,7 +46,7 @@ class Stage(Protocol):
 def topology(prefix: str) -> Topology:
     """Every queue and exchange of a run."""
     commands = {command_queue(prefix, name, undo=undo) for name in PARTICIPANTS for undo in (False, True)}
-    receipts = {receipts_queue(prefix, service) for service in (SERVICE, *PARTICIPANTS)}
+    receipts = {receipts_queue(prefix, service) for service in (SERVICE, *PARTICIPANTS, OWN_SERVICE)}
     others = {coordinator_queue(prefix), dead_letter_queue(prefix)}
     return Topology(
         queues=frozenset(commands | receipts | others), exchanges=frozenset({events_exchange(prefix)})

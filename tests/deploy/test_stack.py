@@ -145,6 +145,9 @@ def test_every_series_of_rules_and_dashboard_is_shown_by_the_process_it_is_asked
         "amends_participant_barrier_hits_total",
         "amends_participant_dead_letters_total",
         "amends_participant_handlers_overdue_total",
+        "amends_schedule_fired_total",
+        "amends_schedule_missed_total",
+        "amends_schedule_failed_total",
     }
     assert {name for name in asked if name.startswith("amends_")} - shown <= rare
 
