@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +61,10 @@ def test_every_attempt_tells_how_long_it_took_why_it_failed_and_when_the_next_on
     assert all(one["duration"] is not None for one in lines)
     assert lines[1]["duration"] >= 0.3
     assert [one["next_at"] is not None for one in lines] == [True, True, False]
-    assert lines[0]["at"] < lines[0]["next_at"] <= lines[1]["at"]
+    first, following, second = (
+        datetime.fromisoformat(text) for text in (lines[0]["at"], lines[0]["next_at"], lines[1]["at"])
+    )
+    assert first < following <= second
     assert "closed; again " in shown.out
 
 
@@ -124,7 +128,8 @@ def test_a_sleep_tells_until_when_and_that_it_is_over(make_house: MakeHouse) -> 
     lines = [one for one in timeline(house, saga_id) if one["path"] == "sleep"]
 
     assert [one["what"] for one in lines] == ["waits", "time is up"]
-    assert lines[0]["next_at"] <= lines[1]["at"]
+    following, second = (datetime.fromisoformat(text) for text in (lines[0]["next_at"], lines[1]["at"]))
+    assert following <= second
 
 
 def test_the_page_names_every_kind_of_line() -> None:

@@ -185,7 +185,8 @@ def test_the_window_bounds_what_is_out(make_world: Callable[..., World]) -> None
         order.append(command.name)
         world.participants["payments"].answer(command)
 
-    assert "quiet" in order[10:18], "a name with little waiting is served in turn"
+    # What was drawn before the quiet ones came goes first; after that names take turns.
+    assert "quiet" in order[10:40], "a name with little waiting is served in turn"
     for one in busy + quiet:
         world.wait_for(one, "completed")
 
