@@ -24,16 +24,22 @@ class Mutant:
     gap: str
 
 
-def install(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the changed functions wherever the sound ones are used, until the test ends."""
-    module = importlib.import_module(f"{ROOT}.{mutant.module}")
+def install(
+    mutant: Mutant,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    package: str = ROOT,
+    used_in: tuple[str, ...] = (ROOT,),
+) -> None:
+    """Put a module's changed functions wherever `used_in` uses the sound ones, until the test ends."""
+    module = importlib.import_module(f"{package}.{mutant.module}")
     assert module.__file__ is not None
     source = Path(module.__file__).read_text(encoding="utf-8")
     assert source.count(mutant.guard) == 1, f"{mutant.module} no longer has exactly one {mutant.guard!r}"
     changed: dict[str, Any] = {"__name__": module.__name__}
     exec(compile(source.replace(mutant.guard, mutant.gap), module.__file__, "exec"), changed)
     swaps = {value: changed[name] for name, value in _functions(module, module.__name__).items()}
-    users = [one for name, one in sorted(sys.modules.items()) if name.startswith(ROOT)]
+    users = [one for name, one in sorted(sys.modules.items()) if name.startswith(used_in)]
     for user in users:
         for name, value in _functions(user).items():
             if value in swaps:

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from types import FunctionType, ModuleType
-from typing import Any
-
 import pytest
+
+from tests.checking import mutating
+from tests.checking.mutating import Mutant
 
 PACKAGE = "amends.coordinator.saga"
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """In `module`, `guard` becomes `gap`: the rule that is broken by it."""
-
-    rule: str
-    module: str
-    guard: str
-    gap: str
-
-
 def install(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the changed functions wherever the sound ones are used, until the test ends."""
-    module = importlib.import_module(f"{PACKAGE}.{mutant.module}")
-    assert module.__file__ is not None
-    source = Path(module.__file__).read_text(encoding="utf-8")
-    assert source.count(mutant.guard) == 1, f"{mutant.module}.py no longer has exactly one {mutant.guard!r}"
-    changed: dict[str, Any] = {"__name__": module.__name__}
-    exec(compile(source.replace(mutant.guard, mutant.gap), module.__file__, "exec"), changed)
-    swaps = {value: changed[name] for name, value in _functions(module).items()}
-    users = [one for name, one in sorted(sys.modules.items()) if name.startswith((PACKAGE, "tests.saga"))]
-    for user in users:
-        for name, value in _functions(user, everything=True).items():
-            if value in swaps:
-                monkeypatch.setattr(user, name, swaps[value])
-
-
-def _functions(module: ModuleType, *, everything: bool = False) -> dict[str, FunctionType]:
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, FunctionType) and (everything or value.__module__ == module.__name__)
-    }
+    """Put the changed functions of the machine wherever it or these tests use the sound ones, until the test ends."""
+    mutating.install(mutant, monkeypatch, package=PACKAGE, used_in=(PACKAGE, "tests.saga"))
 
 
 MUTANTS = (
