@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -139,6 +140,59 @@ def test_a_package_is_installed_without_starting_its_service(tmp_path: Path, sto
     assert policy.exists() == stood
     assert not stood or "104" in policy.read_text()
     assert [path.name for path in tmp_path.iterdir()] == (["policy-rc.d"] if stood else [])
+
+
+def test_a_policy_that_a_killed_run_left_is_not_taken_for_the_machines_own(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 104\n")
+    with no_service_starts(policy):
+        left = policy.read_text()
+        (tmp_path / "aside").write_text((tmp_path / "policy-rc.d.amends").read_text())
+    policy.write_text(left)
+    (tmp_path / "aside").rename(tmp_path / "policy-rc.d.amends")
+
+    with no_service_starts(policy):
+        pass
+
+    assert "104" in policy.read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["policy-rc.d"]
+
+
+_INSTALLER = """
+import sys, time
+from pathlib import Path
+from tests.servers.debian import one_at_a_time
+with one_at_a_time(Path(sys.argv[1])):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_processes_that_all_miss_a_server_install_it_one_at_a_time(tmp_path: Path) -> None:
+    first, second = (
+        subprocess.Popen(
+            [sys.executable, "-c", _INSTALLER, str(tmp_path)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    )
+    assert first.stdout is not None
+    assert second.stdout is not None
+    ready, _, _ = select.select([first.stdout, second.stdout], [], [], 60)
+    inside, outside = (first, second) if ready == [first.stdout] else (second, first)
+    assert ready == [inside.stdout]
+    # The other one is kept out, for as long as this one is inside.
+    assert select.select([outside.stdout], [], [], 1)[0] == []
+
+    inside.kill()
+    inside.communicate()
+
+    assert select.select([outside.stdout], [], [], 60)[0] == [outside.stdout]
+    outside.communicate()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_node_is_made_of_the_servers_own_scripts_not_of_the_wrapper_on_the_path() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from typing import Final
 from tests.servers import ServerUnavailable
 
 _POLICY: Final = Path("/usr/sbin/policy-rc.d")
+_NO_STARTS: Final = "#!/bin/sh\n# No service starts while amends's tests install a server.\nexit 101\n"
 _INSTALL_S: Final = 600.0
 
 
@@ -41,14 +43,32 @@ def install(package: str) -> None:
 
 
 @contextmanager
+def one_at_a_time(directory: Path = _POLICY.parent) -> Iterator[None]:
+    """Wait until no other process is in here, on this machine: a run's processes all find that a server is missing.
+
+    The lock is on a directory that is there anyway, so nothing is left; it ends with the process that holds it.
+    """
+    held = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
+@contextmanager
 def no_service_starts(policy: Path = _POLICY) -> Iterator[None]:
     """Debian asks /usr/sbin/policy-rc.d before a package starts its service; 101 means no. Restored afterwards."""
     aside = policy.with_name(f"{policy.name}.amends")
+    if policy.is_file() and policy.read_text() == _NO_STARTS:
+        policy.unlink()  # Ours, from a run that was killed: what stood before it is still aside.
+        if aside.exists() or aside.is_symlink():
+            aside.rename(policy)
     stood = policy.exists() or policy.is_symlink()
     if stood:
         policy.rename(aside)
     try:
-        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.write_text(_NO_STARTS)
         policy.chmod(0o755)
         yield
     finally:

@@ -13,13 +13,14 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, urlsplit
 
 import kombu
 
 from tests.servers import ServerUnavailable
-from tests.servers.debian import can_install, install
+from tests.servers.debian import can_install, install, one_at_a_time
 from tests.servers.rabbit_container import docker, rabbit_container
 from tests.servers.rabbit_node import installed_programs, rabbit_node
 
@@ -136,18 +137,32 @@ def rabbit_server() -> Iterator[RabbitServer]:
 @contextmanager
 def private_rabbit_server() -> Iterator[PrivateRabbit]:
     """A broker of our own. Raises: ServerUnavailable with what to do."""
-    programs, refused = installed_programs(), ""
+    programs = installed_programs()
     if programs is None and (program := docker()) is not None:
         with rabbit_container(program) as container:
             yield container
         return
-    if programs is None and can_install():
-        try:
-            install("rabbitmq-server")
-            programs = installed_programs()
-        except ServerUnavailable as error:
-            refused = f"({error})"
+    if can_install():
+        programs = _programs_in_the_end()
     if programs is None:
-        raise ServerUnavailable(_MEND + refused)
+        raise ServerUnavailable(_MEND)
     with rabbit_node(programs) as node:
         yield node
+
+
+def _programs_in_the_end() -> Path:
+    """The server's scripts, installed if they are missing. Raises: ServerUnavailable with what to do.
+
+    Looked for under the lock: what another process is only just installing can be seen before it can run.
+    """
+    with one_at_a_time():
+        programs = installed_programs()
+        if programs is None:
+            try:
+                install("rabbitmq-server")
+            except ServerUnavailable as error:
+                raise ServerUnavailable(f"{_MEND}({error})") from error
+            programs = installed_programs()
+    if programs is None:
+        raise ServerUnavailable(_MEND)
+    return programs
