@@ -65,6 +65,7 @@ STEPS = """
         entry.id, (extract(epoch FROM entry.created_at) * 1000)::bigint,
         (extract(epoch FROM entry.due_at) * 1000)::bigint, entry.attempts, entry.last_error,
         (extract(epoch FROM entry.parked_at) * 1000)::bigint, (extract(epoch FROM entry.returned_since) * 1000)::bigint,
+        coalesce(entry.leased_until > now(), false),
         (extract(epoch FROM breaker.opened_at) * 1000)::bigint,
         (extract(epoch FROM breaker.probe_until) * 1000)::bigint
     FROM amends.step AS step
@@ -237,7 +238,7 @@ def _find(
 
 
 def _step(row: Sequence[Any]) -> StepRow:
-    timer, entry, breaker = row[14:18], row[18:25], row[25:]
+    timer, entry, breaker = row[14:18], row[18:26], row[26:]
     beside: list[Any] = [
         TimerRow(*timer) if timer[0] is not None else None,
         OutboxEntry(*entry) if entry[0] is not None else None,

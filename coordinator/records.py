@@ -45,7 +45,10 @@ class TimerRow:
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """A command that is still in the outbox. `parked_ms`: its own fault keeps it there (O4)."""
+    """A command that is still in the outbox. `parked_ms`: its own fault keeps it there (O4).
+
+    `leased`: a relay has it in its hands at this moment.
+    """
 
     id: int
     created_ms: int
@@ -54,6 +57,7 @@ class OutboxEntry:
     error: str | None
     parked_ms: int | None
     returned_since_ms: int | None
+    leased: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,12 +60,19 @@ def _awaiting(step: StepRow, around: Surroundings) -> Wait:
         return _parked_row(step, entry, entry.parked_ms)
     if around.broker.away:
         return _broker_away(step, around)
-    # The broker in the process confirms when the worker has dealt with it: until then the row stays.
-    if entry is not None and not (around.broker.in_process and entry.error is None):
+    if entry is not None and not (around.broker.in_process and _in_its_queue(entry)):
         return _closed(step, around) or _unsent(step, entry)
     return (
         _closed(step, around) or _no_worker(step, around) or _overdue(step, around) or _accepted(step, around)
     )
+
+
+def _in_its_queue(entry: OutboxEntry) -> bool:
+    """The broker in the process confirms when the worker has dealt with a message: until then the row stays, leased.
+
+    Its `error` may be of an earlier try, from before there was a queue for it.
+    """
+    return entry.error is None or entry.leased
 
 
 def _accepted(step: StepRow, around: Surroundings) -> Wait:

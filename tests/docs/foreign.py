@@ -84,6 +84,12 @@ class ForeignPayments:
         )
 
     def _serve(self, way: str) -> None:
+        while not self._stopping.is_set():
+            # The broker may turn a consumer away (541) whose queue somebody else is only just declaring.
+            with suppress(amqp.ConnectionError, OSError):
+                self._serve_until_lost(way)
+
+    def _serve_until_lost(self, way: str) -> None:
         with self._connect() as consuming, self._connect() as publishing:
             taken, sent = consuming.channel(), publishing.channel()
             queue = f"{self._prefix}.payments.{way}"

@@ -13,6 +13,7 @@ from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.ticking import Ticking
 from amends.outbox import wire
 from amends.outbox.broker import open_broker
+from amends.outbox.drivers.memory import MemoryBroker
 from amends.outbox.ports import Broker, Consumer, Topology, command_queue
 from amends.outbox.removal import remove
 from tests.doors.explained import HASTY, PATIENT, at, failing, silent, started, waits, why
@@ -79,12 +80,36 @@ def test_the_broker_in_the_process_tells_its_workers_too(make_house: MakeHouse) 
     """There the row stays until the worker is through. Guard: `in_process` in why.steps._awaiting."""
     house = make_house()
     house.world.register(PATIENT)
+    queues = (command_queue(house.world.prefix, "payments", undo=undo) for undo in (False, True))
+    house.world.broker.declare(Topology(queues=frozenset(queues)))
     saga_id = started(house)
 
     assert "no worker consumes payments.do (1 message in it)" in waits(house, saga_id, "no_worker")["text"]
 
     house.world.participant("payments", silent).wait_for("do", "charge")
     assert "a worker has taken it" in waits(house, saga_id, "answer")["text"]
+
+
+def test_in_the_process_a_command_that_came_back_once_waits_in_its_queue_like_any_other(
+    make_house: MakeHouse,
+) -> None:
+    """It was sent before there was a queue. Guard: `entry.leased` in why.steps._in_its_queue."""
+    house = make_house()
+    house.world.register(PATIENT)
+    queue = command_queue(house.world.prefix, "payments", undo=False)
+    broker = house.world.broker
+    assert isinstance(broker, MemoryBroker)
+    eventually(lambda: queue in broker.queues, what="the queue to be declared, which happens once")
+    with broker.lock:
+        del broker.queues[queue]
+    saga_id = started(house)
+    eventually(lambda: "the broker has had no queue for it" in waits(house, saga_id, "unsent")["text"])
+
+    broker.declare(Topology(queues=frozenset({queue})))
+
+    # What is known of the queues may be a moment old.
+    told = "no worker consumes payments.do (1 message in it)"
+    eventually(lambda: told in waits(house, saga_id, "no_worker")["text"], what=told)
 
 
 def test_a_command_without_a_queue_is_still_in_the_outbox(real: House, rabbit: RabbitServer) -> None:
