@@ -96,7 +96,7 @@ class Advancing:
             return False
         after, effects = advance(live.definition, before, event, self.now_ms)
         if after is before:
-            self._tell_kin(live, effects)  # One that has ended may still have something to say (K3).
+            self._tell_kin(live, effects)  # Asked again, it says again what stands (K3).
             return False
         live.now = after
         live.log.append((after.seq, after.clock, encode_event(event)))

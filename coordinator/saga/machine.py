@@ -25,7 +25,7 @@ from amends.coordinator.saga import acts, children, moving, obeying, recording, 
 from amends.coordinator.saga.backward import turn_back
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.draft import Draft
-from amends.coordinator.saga.effects import Effect, StepStuck
+from amends.coordinator.saga.effects import Effect, Report, StepStuck
 from amends.coordinator.saga.ending import last_report
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import (
@@ -90,10 +90,10 @@ def begin(
 
 
 def advance(definition: Definition, saga: Saga, event: Event, now: int) -> tuple[Saga, tuple[Effect, ...]]:
-    """The saga after an event, and what is to be done. The very same saga, and nothing, if it changed nothing.
+    """The saga after an event, and what is to be done. The very same saga if it changed nothing.
 
     `now` is milliseconds since 1970 in database time; a clock that went back is overruled by the saga's last event.
-    A saga that has ended does not change; all that it still does is to tell its parent again what it has become (K3).
+    A child that is asked again, also after its end, does not change, but tells its parent again what stands (K3).
     Raises: ActRefused for an operator's act that does not fit; NotLoaded if the saga says `partial` and more of it is
     needed; nothing else, whatever the event.
     """
@@ -103,7 +103,10 @@ def advance(definition: Definition, saga: Saga, event: Event, now: int) -> tuple
     _apply(draft, event)
     assess(draft)
     after = draft.freeze()
-    return (after, tuple(draft.effects)) if after is not saga else (saga, ())
+    if after is saga:
+        # A parent that asks once more hears once more what stands; nothing else follows from what changed nothing (K3).
+        return saga, tuple(effect for effect in draft.effects if isinstance(effect, Report))
+    return after, tuple(draft.effects)
 
 
 def _apply(draft: Draft, event: Event) -> None:

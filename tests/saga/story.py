@@ -265,7 +265,7 @@ class Story:
             self.log.append((event, after.clock))
             check(self.definition, after)
         else:
-            assert self.saga.status.ended or effects == ()
+            assert self.saga.status.ended or all(isinstance(effect, Report) for effect in effects)
         self.saga = after
         self.effects += effects
         for effect in effects:

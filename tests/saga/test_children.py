@@ -193,6 +193,25 @@ def test_a_stuck_child_that_compensates_already_says_again_that_it_is_stuck():
     assert story.when(told(COMPENSATE, round=2)).reports == ["stuck"]
 
 
+def test_every_copy_of_an_order_or_a_call_is_answered_as_the_child_stands():
+    """K3: also in the same round, where nothing changes. Guard: the reports that machine.advance keeps."""
+    stuck = child().given(told(COMPENSATE)).given(a=refused())
+
+    for story, copy, answer in (
+        (stuck, told(COMPENSATE), "stuck"),
+        (stuck, told(SETTLE), "stuck"),
+        (stuck, called(), "stuck"),
+        (held(), called(), "done"),
+    ):
+        assert (story.when(copy).changes, story.reports) == (0, [answer])
+
+
+def test_a_child_that_has_nothing_to_report_yet_answers_no_copy():
+    story = child().given(told(COMPENSATE))
+
+    assert (story.when(told(COMPENSATE), called()).changes, story.reports) == (0, [])
+
+
 def test_a_child_whose_pivot_could_not_tell_is_stuck_again():
     story = child(pivot(step("p", to="x")), parent=FREE).given(told(FENCE)).given(p=unknown())
     story.given(internal_error())
