@@ -92,7 +92,7 @@ class PrometheusObserver:
         )
         self._held = Counter(
             "amends_starts_held",
-            "Starts that came while their saga was suspended; one that comes again counts again.",
+            "Starts that came while their saga was suspended; however often one comes again, it counts once.",
             ["saga"],
             registry=registry,
         )

@@ -26,7 +26,7 @@ class Observer(Protocol):
         """A start could not be accepted; it is kept and told (S2)."""
 
     def start_held(self, name: str) -> None:
-        """A start came while its saga was suspended; one that comes again is told of again."""
+        """A start came while its saga was suspended; one that comes again is not told of again."""
 
     def step_stuck(self, name: str) -> None:
         """A step of the saga `name` needs an operator (C3, invariant 15)."""

@@ -209,7 +209,10 @@ class Births:
             elif item.answer is not None:
                 self._advancing.told.append(lambda: observer.saga_rejected(name))
         elif answer.verdict is Verdict.SUSPENDED:
-            self._advancing.told.append(lambda: observer.start_held(name))
+            held = self._starts.held
+            self._advancing.told.append(
+                lambda: observer.start_held(name) if held.is_new(item.saga_id) else None
+            )
 
 
 def decided(embryo: Embryo, early: Placeholder) -> Embryo:

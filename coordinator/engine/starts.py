@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine.contract import Verdict
+from amends.coordinator.engine.held import HeldStarts
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.reading import parent_of
 from amends.coordinator.engine.rows import Birth
@@ -52,6 +53,7 @@ class Starts:
 
     def __init__(self, catalog: Catalog, *, unknown_version_s: float, again_s: float) -> None:
         self.again_s = again_s
+        self.held = HeldStarts()
         self._catalog = catalog
         self._unknown_version_ms = unknown_version_s * 1000
         self._rules = InputRules()

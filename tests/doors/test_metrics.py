@@ -24,8 +24,9 @@ from amends.outbox.broker import open_broker
 from amends.outbox.metrics import PrometheusOutbox
 from amends.outbox.storage import OutboxStats
 from tests.doors.house import INPUT, House, order
+from tests.engine.scheduled import add, make_due
 from tests.engine.scripted import reply
-from tests.engine.world import World
+from tests.engine.world import World, start
 from tests.waiting import eventually
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -118,6 +119,30 @@ def test_suspended_sagas_and_the_starts_they_hold_are_scraped(counted: House) ->
     assert value(scraped, "amends_starts_held_total", saga="place-order") == 1
     assert value(scraped, "amends_sagas_suspended", saga="place-order") == 1
     assert value(later, "amends_sagas_suspended") == 0
+
+
+def test_a_held_start_is_counted_once_however_often_it_comes(counted: House) -> None:
+    """By message, over HTTP under one key, by a schedule that stays due. Guard: `held.is_new` in births._count."""
+    world, http = counted.world, counted.http()
+    world.register(order())
+    add(world, saga="place-order", input=INPUT)
+    http.post("/definitions/place-order/suspend", json={})
+    make_due(world)
+    body, scheduling = start("place-order", INPUT), world.coordinator._scheduling
+
+    for _ in range(3):
+        world.send_start(body)
+        http.post("/sagas", json={"name": "place-order", "input": INPUT, "key": "o-1"})
+        scheduling._handed_over.clear()
+        scheduling.turn()
+    eventually(
+        lambda: value(samples(http.get("/metrics").text), "amends_starts_held_total") >= 3,
+        what="each of the three to have come",
+    )
+    eventually(lambda: len(world.coordinator._intake) == 0, what="what came again to be decided")
+    http.post("/sagas", json={"name": "place-order", "input": INPUT, "key": "o-1"})
+
+    assert value(samples(http.get("/metrics").text), "amends_starts_held_total", saga="place-order") == 3
 
 
 def settled(text: str) -> Samples | None:
