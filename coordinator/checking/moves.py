@@ -171,7 +171,7 @@ def _time(definition: Definition, world: World, step: Step) -> Iterator[Move]:
     node = definition.plan.by_id[step.node].node
     if step.phase is Phase.WAITING and isinstance(node, WaitNode):
         name = node.signal + scope_of(step.path)
-        signal = events.Signalled(name=name, message_id=f"signal {len(world.saga.heard)}")
+        signal = events.Signalled(name=name, message_id=f"signal {world.saga.seq}")
         yield _event(definition, world, signal, f"the signal {name!r} comes")
     if step.due is None:
         return

@@ -62,7 +62,7 @@ def identity(world: World) -> object:
         saga.wants_back != "",
         saga.finishing,
         saga.deadline is not None and world.now >= saga.deadline,
-        len(saga.heard),
+        tuple(sorted((name, len(kept)) for name, kept in saga.signals.items())),
         tuple(sorted(saga.positions.items())),
         tuple(sorted((key, fan.next, fan.open, fan.skip) for key, fan in saga.fans.items())),
         tuple(sorted(_of_step(step) for step in saga.steps.values())),

@@ -13,7 +13,7 @@ from amends.coordinator.engine.contract import StartAnswer, Verdict
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.kin import Kin
 from amends.coordinator.engine.lives import Advancing, Live
-from amends.coordinator.engine.placeholders import Placeholder, Placeholders
+from amends.coordinator.engine.placeholders import Placeholder, Placeholders, kept_by
 from amends.coordinator.engine.rows import birth_columns
 from amends.coordinator.engine.signalling import Signalling
 from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, rejected
@@ -168,11 +168,14 @@ class Births:
         embryo = self._embryo(item)
         if embryo is None:
             return None
+        early = kept_by(standing.now)
         self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": [item.saga_id]})
         del self._lives[item.saga_id]
         self._born_of[item.saga_id] = item
-        self._write({item.saga_id: embryo})
-        return self._lives[item.saga_id]
+        self._write({item.saga_id: decided(embryo, early)})
+        live = self._lives[item.saga_id]
+        self._signalling.grown(live, early.signals)
+        return live
 
     def _answer(self, item: StartItem, live: Live | None) -> StartAnswer:
         refusal = self._refusals.get(id(item))

@@ -72,9 +72,9 @@ class ActAnswer:
 class SignalVerdict(StrEnum):
     """What became of a signal.
 
-    `accepted`: the saga has it. `kept`: no such saga has started yet; it will have it. `duplicate`: it, or the
-    placeholder, had it before. The others changed nothing: `unknown_signal`: the saga never waits for it.
-    `too_many`: the limit of one saga. `ended`: too late. `pruned`: much too late (S3).
+    `accepted`: the saga has it. `kept`: no such saga has started yet, or its start was rejected; another will have it.
+    `duplicate`: it, or the placeholder, had it before. The others changed nothing: `unknown_signal`: the saga never
+    waits for it. `too_many`: as many are kept as can be. `ended`: too late. `pruned`: much too late (S3).
     """
 
     ACCEPTED = "accepted"
@@ -84,6 +84,11 @@ class SignalVerdict(StrEnum):
     TOO_MANY = "too_many"
     ENDED = "ended"
     PRUNED = "pruned"
+
+    @property
+    def waits(self) -> bool:
+        """Whether the same signal may be taken later: a message's sender gets no receipt, and comes again (S1)."""
+        return self is SignalVerdict.TOO_MANY
 
 
 @dataclass(frozen=True, slots=True)

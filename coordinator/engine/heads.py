@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from amends.coordinator.saga.state import Decision, Fan, Parent, Pivot, Saga
+from amends.coordinator.saga.state import Decision, Fan, Kept, Parent, Pivot, Saga
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -19,7 +19,6 @@ _ALWAYS: Final = ("positions", "pivot", "wants_back", "cause", "overrides", "tra
 _DEFAULTS: Final[Mapping[str, object]] = {
     "fans": {},
     "signals": {},
-    "heard": (),
     "parent": None,
     "decision": Decision.NONE,
     "finishing": False,
@@ -29,8 +28,7 @@ _READERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "pivot": Pivot,
     "overrides": tuple,
     "fans": lambda fans: {key: _fan(fan) for key, fan in fans.items()},
-    "signals": lambda signals: {name: tuple(kept) for name, kept in signals.items()},
-    "heard": tuple,
+    "signals": lambda signals: {name: tuple(Kept(**one) for one in kept) for name, kept in signals.items()},
     "parent": lambda parent: None if parent is None else Parent(**parent),
     "decision": Decision,
 }

@@ -17,7 +17,7 @@ from amends.coordinator.engine import sql
 from amends.coordinator.engine.lives import Live
 from amends.coordinator.engine.rows import birth_columns
 from amends.coordinator.saga.events import Signalled
-from amends.coordinator.saga.state import Decision
+from amends.coordinator.saga.state import Decision, Saga
 
 PLACEHOLDER: Final = "placeholder"
 # Newer than any release knows: one that has not heard of placeholders leaves them to one that has (E3).
@@ -107,6 +107,17 @@ def read_placeholder(head: str) -> Placeholder:
         decision=Decision(kept.get("decision", Decision.NONE.value)),
         round=kept.get("round", 0),
     )
+
+
+def kept_by(rejected: Saga) -> Placeholder:
+    """What a rejected start keeps for the one that takes its place: it owns nothing of what came for its id (S2)."""
+    signals = tuple(
+        Signalled(name=name, message_id=one.id, payload=one.payload)
+        for name, kept in rejected.signals.items()
+        for one in kept
+    )
+    round_ = rejected.parent.round if rejected.parent is not None else 0
+    return Placeholder(signals=signals, decision=rejected.decision, round=round_)
 
 
 @dataclass(slots=True)

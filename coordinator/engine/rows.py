@@ -176,6 +176,7 @@ _EXTRA_DEFAULTS: Mapping[str, Json] = {
     "forces": None,
     "edited": None,
     "child": 0,
+    "took": "",
 }
 
 

@@ -6,11 +6,11 @@ import logging
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
-from amends.coordinator.engine import posting
+from amends.coordinator.engine import posting, sql
 from amends.coordinator.engine.contract import SignalAnswer, SignalVerdict
 from amends.coordinator.engine.intake import SignalItem
 from amends.coordinator.engine.lives import Advancing, Live
@@ -19,6 +19,8 @@ from amends.coordinator.saga.bounds import SIGNALS_MAX, json_problem
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.json import Json
+from amends.coordinator.saga.signals import Hearing, hearing
+from amends.coordinator.saga.state import Kept, Saga, Status
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.wire import PATH_CHARS_MAX, SIGNAL_BYTES_MAX, SIGNAL_ID_CHARS_MAX
 
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 KEPT_BYTES_MAX: Final = 1_048_576  # of all payloads that one saga keeps
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(/[0-9]+)*")
 _ID: Final = re.compile(r"[ -~]+")
+_FULL: Final = (
+    f"{SIGNALS_MAX:,} signals that nobody has taken yet are kept, which is the limit; send it again later"
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,12 +79,21 @@ class Signalling:
         elif verdict not in (SignalVerdict.ACCEPTED, SignalVerdict.KEPT, SignalVerdict.DUPLICATE):
             # Nobody else is told: whoever put it has gone on.
             told = {"saga_id": item.saga_id, "signal": item.event.name, "reason": reason}
-            self._advancing.told.append(lambda: log.warning("signal_turned_away", extra=told))
-        if item.receipt is not None:
+            # Without a receipt it stays in its sender's outbox, and comes again (O1).
+            what = "signal_waits" if verdict.waits and item.receipt is not None else "signal_turned_away"
+            self._advancing.told.append(lambda: log.warning(what, extra=told))
+        if item.receipt is not None and not verdict.waits:
             self._outcome.receipts.append(posting.receipt(item.receipt, item.message_id, verdict.value))
 
     def grown(self, live: Live, early: Iterable[Signalled]) -> None:
-        """Give a saga that has just begun what came before it, in that order."""
+        """Give a saga that has just begun what came before it, in that order.
+
+        A rejected start keeps it, for the one that takes its place (S1, S2).
+        """
+        if live.definition is None:
+            for signal in early:
+                live.now = _keeping(live.now, signal)
+            return
         for signal in early:
             if not self._advancing.apply(live, replace(signal, held=self._advancing.gate.held())):
                 told = {"saga_id": live.now.id, "signal": signal.name, "reason": "no wait is there for it"}
@@ -87,18 +101,46 @@ class Signalling:
 
     def _to_saga(self, live: Live, event: Signalled) -> tuple[SignalVerdict, str]:
         saga, definition = live.now, live.definition
-        if event.message_id in saga.heard:
-            return SignalVerdict.DUPLICATE, ""
+        if saga.status is Status.REJECTED:
+            return self._to_rejected(live, event)
         if saga.status.ended or definition is None:
+            if self._had(saga, event):
+                return SignalVerdict.DUPLICATE, ""
             return SignalVerdict.ENDED, f"the saga has ended: it is {saga.status.value}"
-        if event.name.partition("/")[0] not in definition.plan.by_signal:
-            return SignalVerdict.UNKNOWN_SIGNAL, _waits_of(definition, event.name)
-        kept = [payload for payloads in saga.signals.values() for payload in payloads]
-        problem = _too_much(len(saga.heard), kept, event)
+        match hearing(definition, saga, event):
+            case Hearing.COPY:
+                return SignalVerdict.DUPLICATE, ""
+            case Hearing.UNAWAITED:
+                return SignalVerdict.UNKNOWN_SIGNAL, _waits_of(definition, event.name)
+            case Hearing.LATE:
+                return SignalVerdict.ENDED, "the saga compensates: it will not wait for anything any more"
+            case Hearing.FULL:
+                return SignalVerdict.TOO_MANY, _FULL
+            case Hearing.KEPT if problem := _too_large(_kept(saga), event):
+                return SignalVerdict.TOO_MANY, problem
+            case Hearing.KEPT | Hearing.TAKEN:
+                self._advancing.apply(live, replace(event, held=self._advancing.gate.held()))
+                return SignalVerdict.ACCEPTED, ""
+            case never:
+                assert_never(never)
+
+    def _had(self, saga: Saga, event: Signalled) -> bool:
+        """Whether a saga that has ended took or kept this very signal: its sender is not told that it was too late."""
+        if any(one.id == event.message_id for one in _kept(saga)):
+            return True
+        looked_for = {"id": saga.id, "message_id": event.message_id}
+        return self._placeholders.connection.exec_driver_sql(sql.TOOK, looked_for).first() is not None
+
+    def _to_rejected(self, live: Live, event: Signalled) -> tuple[SignalVerdict, str]:
+        """Its start owns no key, and another may take its place: until then it is kept as by a placeholder (S2)."""
+        kept = _kept(live.now)
+        if any(one.id == event.message_id for one in kept):
+            return SignalVerdict.DUPLICATE, ""
+        problem = _too_much(kept, event)
         if problem is not None:
             return SignalVerdict.TOO_MANY, problem
-        self._advancing.apply(live, replace(event, held=self._advancing.gate.held()))
-        return SignalVerdict.ACCEPTED, ""
+        live.now = _keeping(live.now, event)
+        return SignalVerdict.KEPT, ""
 
     def _to_nobody(self, item: SignalItem) -> tuple[SignalVerdict, str]:
         placeholder = self._placeholders.standing.get(item.saga_id)
@@ -106,18 +148,29 @@ class Signalling:
             return SignalVerdict.PRUNED, f"saga {item.saga_id} has ended and was pruned"
         if any(signal.message_id == item.event.message_id for signal in placeholder.signals):
             return SignalVerdict.DUPLICATE, ""
-        kept = [signal.payload for signal in placeholder.signals]
-        problem = _too_much(len(kept), kept, item.event)
+        kept = [Kept(id=one.message_id, payload=one.payload) for one in placeholder.signals]
+        problem = _too_much(kept, item.event)
         if problem is not None:
             return SignalVerdict.TOO_MANY, problem
         self._placeholders.keep(item.saga_id, item.event)
         return SignalVerdict.KEPT, ""
 
 
-def _too_much(heard: int, kept: list[Json], event: Signalled) -> str | None:
-    if heard >= SIGNALS_MAX:
-        return f"the saga has had {heard:,} signals, which is the limit"
-    size = sum(len(_encode(payload)) for payload in (*kept, event.payload))
+def _kept(saga: Saga) -> list[Kept]:
+    return [one for kept in saga.signals.values() for one in kept]
+
+
+def _keeping(saga: Saga, event: Signalled) -> Saga:
+    one = Kept(id=event.message_id, payload=event.payload)
+    return replace(saga, signals={**saga.signals, event.name: (*saga.signals.get(event.name, ()), one)})
+
+
+def _too_much(kept: list[Kept], event: Signalled) -> str | None:
+    return _FULL if len(kept) >= SIGNALS_MAX else _too_large(kept, event)
+
+
+def _too_large(kept: list[Kept], event: Signalled) -> str | None:
+    size = sum(len(_encode(payload)) for payload in (*(one.payload for one in kept), event.payload))
     if size > KEPT_BYTES_MAX:
         return f"the signals that nobody has taken yet would have {size:,} bytes, over the limit of {KEPT_BYTES_MAX:,}"
     return None

@@ -201,6 +201,12 @@ REMEMBER_REFUSED = """
     ON CONFLICT DO NOTHING
 """
 
+# Whether a saga that has ended took a signal. A look at all of its steps: nobody sends many to a saga that is over.
+TOOK = """
+    SELECT 1 FROM amends.step
+    WHERE saga_id = %(id)s::uuid AND extra IS NOT NULL AND extra->>'took' = %(message_id)s LIMIT 1
+"""
+
 AUDIT = """
     INSERT INTO amends.audit (actor, act, saga_id, path, reason, details)
     VALUES (%(actor)s, %(act)s, %(saga_id)s::uuid, %(path)s, %(reason)s, %(details)s::json)

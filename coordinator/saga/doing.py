@@ -49,7 +49,8 @@ def take_signal(draft: Draft, step: StepDraft) -> bool:
         draft.signals[name] = kept[1:]
     else:
         del draft.signals[name]
-    _settled(draft, step, kept[0])
+    step.took = kept[0].id
+    _settled(draft, step, kept[0].payload)
     return True
 
 

@@ -8,7 +8,7 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.effects import Effect, Ended
 from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Decision, Fan, Parent, Phase, Pivot, Saga, Status, Step
+from amends.coordinator.saga.state import Decision, Fan, Kept, Parent, Phase, Pivot, Saga, Status, Step
 from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Place, Plan
 
@@ -23,7 +23,7 @@ class Draft:
 
     __slots__ = (
         "_definition", "_saga", "_steps", "backwards", "cause", "deadline", "decision", "effects", "fans", "finishing",
-        "heard", "held", "lists", "now", "overrides", "parent", "pivot", "plan", "positions", "resent", "result",
+        "held", "lists", "now", "overrides", "parent", "pivot", "plan", "positions", "resent", "result",
         "signals", "status", "wants_back",
     )  # fmt: skip
 
@@ -38,8 +38,7 @@ class Draft:
         self.resent: set[str] = set()  # paths whose command this event has sent or parked
         self.positions = dict(saga.positions)
         self.fans: dict[str, Fan] = dict(saga.fans)
-        self.signals: dict[str, tuple[Json, ...]] = dict(saga.signals)
-        self.heard = saga.heard
+        self.signals: dict[str, tuple[Kept, ...]] = dict(saga.signals)
         self.status = saga.status
         self.backwards = saga.backwards
         self.deadline = saga.deadline
@@ -180,7 +179,6 @@ class Draft:
             overrides=self.overrides,
             fans=self.fans,
             signals=self.signals,
-            heard=self.heard,
             parent=self.parent,
             decision=self.decision,
             finishing=self.finishing,
@@ -197,5 +195,5 @@ class Draft:
 # What an event may change of a saga's header.
 _HEADER = (
     "status", "backwards", "deadline", "positions", "pivot", "wants_back", "cause", "overrides", "fans", "signals",
-    "heard", "parent", "decision", "finishing", "result",
+    "parent", "decision", "finishing", "result",
 )  # fmt: skip

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from amends.coordinator.saga.bounds import SIGNALS_MAX
+from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.doing import signal_of, take_signal
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.durations import written
@@ -10,31 +13,73 @@ from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.forward import succeed
 from amends.coordinator.saga.giving_up import give_up
 from amends.coordinator.saga.leaves import SleepNode, WaitNode
-from amends.coordinator.saga.state import Did, Phase, Status
+from amends.coordinator.saga.state import Did, Kept, Phase, Saga, Status
 from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Place, scope_of
 
 
+class Hearing(StrEnum):
+    """What a signal means to a saga as it stands. Only the first two change it."""
+
+    TAKEN = "taken"  # a wait is there for it
+    KEPT = "kept"  # one may come
+    COPY = "copy"  # it came before
+    UNAWAITED = "unawaited"  # the definition has no such wait
+    LATE = "late"  # the saga compensates, nobody will wait any more
+    FULL = "full"  # so many are kept already that no further one can be
+
+
+def hearing(definition: Definition, saga: Saga, event: Signalled) -> Hearing:
+    """What this signal would mean to a saga that has not ended. Raises: NotLoaded."""
+    return _hearing(Draft(definition, saga, saga.clock, event.held), event)
+
+
 def signalled(draft: Draft, event: Signalled) -> None:
     """Keep a signal until a wait takes it; copies and signals that no wait is there for change nothing."""
-    name, _, __ = event.name.partition("/")
-    places = draft.plan.by_signal.get(name)
-    if places is None or event.message_id in draft.heard or len(draft.heard) >= SIGNALS_MAX:
+    heard = _hearing(draft, event)
+    if heard not in (Hearing.TAKEN, Hearing.KEPT):
         return
-    draft.heard = (*draft.heard, event.message_id)
+    kept = Kept(id=event.message_id, payload=event.payload)
+    draft.signals[event.name] = (*draft.signals.get(event.name, ()), kept)
+    waiting = _waiting(draft, event) if heard is Hearing.TAKEN else None
+    if waiting is not None and take_signal(draft, waiting):
+        succeed(draft, waiting)
+
+
+def _hearing(draft: Draft, event: Signalled) -> Hearing:
+    places = _places(draft, event)
+    if not places:
+        return Hearing.UNAWAITED
     if draft.backwards:
-        return  # Nobody will wait for it any more.
-    draft.signals[event.name] = (*draft.signals.get(event.name, ()), event.payload)
-    if draft.status is not Status.STUCK:
-        _offer(draft, places, scope_of(event.name))
+        return Hearing.LATE
+    if _is_copy(draft, event, places):
+        return Hearing.COPY
+    if _waiting(draft, event) is not None:
+        return Hearing.TAKEN
+    # Only what is kept is bounded: a wait that is there has its signal, however many came before.
+    return Hearing.KEPT if sum(map(len, draft.signals.values())) < SIGNALS_MAX else Hearing.FULL
 
 
-def _offer(draft: Draft, places: list[Place], scope: str) -> None:
-    for place in places:
-        step = draft.step(place.name + scope)
-        if step is not None and step.phase is Phase.WAITING and take_signal(draft, step):
-            succeed(draft, step)
-            return
+def _places(draft: Draft, event: Signalled) -> list[Place]:
+    return draft.plan.by_signal.get(event.name.partition("/")[0], [])
+
+
+def _is_copy(draft: Draft, event: Signalled, places: list[Place]) -> bool:
+    """Whether a signal of this id is kept, or was taken by one of the waits that it might be for (S1)."""
+    if any(one.id == event.message_id for one in draft.signals.get(event.name, ())):
+        return True
+    paths = [place.name + scope_of(event.name) for place in places]
+    draft.require(paths)
+    steps = (draft.result_of(path) for path in paths)
+    return any(step is not None and step.took == event.message_id for step in steps)
+
+
+def _waiting(draft: Draft, event: Signalled) -> StepDraft | None:
+    """The wait that takes this signal now; a stuck saga's takes it when it moves again."""
+    if draft.status is Status.STUCK:
+        return None
+    steps = (draft.step(place.name + scope_of(event.name)) for place in _places(draft, event))
+    return next((step for step in steps if step is not None and step.phase is Phase.WAITING), None)
 
 
 def wait_on(draft: Draft, step: StepDraft) -> None:

@@ -113,6 +113,14 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A signal that nobody has taken yet; `id` is its message's, which tells copies (S1)."""
+
+    id: str
+    payload: Json = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One instance of a leaf. `path` is the leaf's name; instances in an `each` add `/index`.
 
@@ -121,6 +129,7 @@ class Step:
     `recorded` is a reply that came while the saga was stuck, acted on when it leaves stuck (C3).
     `override` names the operator's act that settles or settled this step (A6); `forces` is the outcome that it forces.
     `edited` holds args that an operator gave in place of the definition's. `child` numbers a call's children (K1).
+    `took` is the message id of the signal that a wait has taken (S1).
     """
 
     path: str
@@ -142,6 +151,7 @@ class Step:
     forces: Mapping[str, Json] | None = None
     edited: Mapping[str, Json] | None = None
     child: int = 0
+    took: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +164,7 @@ class Saga:
     `confirming` how many parts are still to be confirmed, `through` when the way forward is behind.
     `partial`: `steps` is not all of it; then `absent` are paths known not to have begun, and `has_open` tells that all
     unsettled ones are there.
-    `signals` are those that nobody has taken yet, by path; `heard` the message ids of all (S1).
+    `signals` are those that nobody has taken yet, by path (S1).
     `wants_back` says why a saga whose pivot is in doubt would compensate (deadline, retries, an operator).
     `cause` says why it compensates, or which internal error made it stuck.
     """
@@ -176,8 +186,7 @@ class Saga:
     cause: str = ""
     overrides: tuple[str, ...] = ()
     fans: Mapping[str, Fan] = field(default_factory=dict)
-    signals: Mapping[str, tuple[Json, ...]] = field(default_factory=dict)
-    heard: tuple[str, ...] = ()
+    signals: Mapping[str, tuple[Kept, ...]] = field(default_factory=dict)
     parent: Parent | None = None
     decision: Decision = Decision.NONE
     finishing: bool = False

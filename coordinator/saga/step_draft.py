@@ -15,7 +15,7 @@ class StepDraft:
 
     __slots__ = (
         "attempt", "child", "closes", "did", "due", "edited", "error", "forces", "op", "override", "path", "phase",
-        "place", "recorded", "result", "round", "since", "spent",
+        "place", "recorded", "result", "round", "since", "spent", "took",
     )  # fmt: skip
 
     def __init__(self, path: str, place: Place, now: int) -> None:
@@ -37,6 +37,7 @@ class StepDraft:
         self.forces: Mapping[str, Json] | None = None
         self.edited: Mapping[str, Json] | None = None
         self.child = 0
+        self.took = ""
 
     @classmethod
     def of(cls, step: Step, place: Place) -> StepDraft:
@@ -60,6 +61,7 @@ class StepDraft:
         draft.forces = step.forces
         draft.edited = step.edited
         draft.child = step.child
+        draft.took = step.took
         return draft
 
     def freeze(self) -> Step:
@@ -84,6 +86,7 @@ class StepDraft:
             forces=self.forces,
             edited=self.edited,
             child=self.child,
+            took=self.took,
         )
 
     @property

@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
-from amends.coordinator import Saga, chain, group, pivot, result, retry, step, wait
+from amends.coordinator import Saga, arg, chain, each, group, pivot, result, retry, step, wait
 from amends.coordinator.engine.contract import SignalAnswer, SignalVerdict, Verdict
 from amends.coordinator.engine.placeholders import expire
 from amends.coordinator.gauges import read_gauges
 from amends.coordinator.queries import page_of_sagas
 from amends.coordinator.records import SagaFilter
+from amends.coordinator.saga.bounds import SIGNALS_MAX
 from amends.coordinator.saga.events import Retry
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
@@ -29,7 +30,8 @@ from tests.waiting import eventually
 APPROVE = Saga(
     "approve", chain(wait("approved"), step("pay", to="bank", undo=None, args=result("approved"))), version=1
 )
-TWICE = Saga("twice", chain(wait("first", signal="go"), wait("second", signal="go")), version=1)
+GO_FIRST, GO_SECOND = wait("first", signal="go"), wait("second", signal="go")
+TWICE = Saga("twice", chain(GO_FIRST, GO_SECOND), version=1)
 
 
 def signal(
@@ -42,17 +44,21 @@ def signal(
 
 def send_signal(world: World, saga_id: str, name: str, payload: object, receipts: str, row: int = 1) -> None:
     """As an outbox would."""
+    world.publish(signal_message(world, saga_id, name, payload, receipts, row))
+
+
+def signal_message(
+    world: World, saga_id: str, name: str, payload: object, receipts: str, row: int
+) -> Message:
+    """What an outbox sends, always with the same message id for the same row."""
     body = wire.Signal(saga=saga_id, name=name, payload=msgspec.Raw(msgspec.json.encode(payload)))
     headers = {wire.HEADER_ROW: str(row), wire.HEADER_RECEIPT_TO: receipts}
-    queue = coordinator_queue(world.prefix)
-    world.publish(
-        Message(
-            routing_key=queue,
-            type=wire.SIGNAL,
-            body=wire.encode(body),
-            headers=headers,
-            message_id=f"m-{row}",
-        )
+    return Message(
+        routing_key=coordinator_queue(world.prefix),
+        type=wire.SIGNAL,
+        body=wire.encode(body),
+        headers=headers,
+        message_id=f"m-{row}",
     )
 
 
@@ -93,7 +99,7 @@ def test_a_signal_by_message_is_receipted_kept_and_taken(world: World) -> None:
 
 
 def test_a_late_copy_of_a_signal_is_not_taken_by_a_second_wait(world: World) -> None:
-    """S1: copies are known by their id. Guard: `message_id in saga.heard` in signalling (and in the machine)."""
+    """S1: copies are known by their id. Guards: `step.took` in signals._is_copy; TOOK for what has ended."""
     world.register(TWICE)
     saga = world.start_saga("twice").saga_id
 
@@ -152,6 +158,59 @@ def test_an_unknown_signal_names_the_waits(world: World) -> None:
 
     assert answer.verdict is SignalVerdict.UNKNOWN_SIGNAL
     assert answer.reason.endswith("it waits for: approved")
+
+
+def test_a_rejected_start_leaves_what_came_early_to_the_one_that_takes_its_place(world: World) -> None:
+    """S1, S2: what came before it, and after it; rejected twice.
+
+    Guards: `_keeping` in signalling.grown, `_to_rejected` in signalling, `kept_by` in births._replace.
+    """
+    sized = {"type": "object", "required": ["size"]}
+    world.register(Saga("twice", chain(GO_FIRST, GO_SECOND), version=1, input=sized))
+    receipts = Receipts(world)
+    send_signal(world, wire.saga_id_of("twice", "k"), "go", 1, receipts.queue, row=1)
+    for row in (2, 3):
+        world.send_start(start("twice", {}, key="k"), row=row, receipts=receipts.queue)
+    receipts.wait(3)
+    send_signal(world, wire.saga_id_of("twice", "k"), "go", 2, receipts.queue, row=4)
+    send_signal(world, wire.saga_id_of("twice", "k"), "go", 1, receipts.queue, row=1)
+    receipts.wait(5)
+
+    good = start("twice", {"size": 3}, key="k")
+    world.send_start(good, row=5, receipts=receipts.queue)
+    world.wait_for(good.saga, "completed")
+
+    notes = [one.note for one in receipts.wait(6)]
+    assert notes == ["kept", "rejected", "rejected", "kept", "duplicate", "accepted"]
+    assert [world.state(good.saga).steps[name].result for name in ("first", "second")] == [1, 2]
+    assert world.replayed(good.saga) == world.state(good.saga)
+
+
+def test_an_each_of_more_waits_than_can_be_kept_completes(world: World) -> None:
+    """S1, O1: what is kept is bounded, not what is taken; what exceeds it has no receipt, and comes again.
+
+    Guards: TAKEN in signals._hearing; `waits` in signalling.take.
+    """
+    many = SIGNALS_MAX + 20
+    world.register(Saga("many", each(arg, wait("go")), version=1))
+    receipts, body = Receipts(world), start("many", list(range(many)))
+    messages = [
+        signal_message(world, body.saga, f"go/{number}", number, receipts.queue, number)
+        for number in range(many)
+    ]
+
+    world.publish(*messages)
+    early = receipts.wait(SIGNALS_MAX)
+    assert {one.note for one in early} == {"kept"}
+    world.send_start(body, row=many, receipts=receipts.queue)
+    receipts.wait(SIGNALS_MAX + 1)
+    world.publish(*messages[-25:])
+    world.wait_for(body.saga, "completed")
+
+    notes = [one.note for one in receipts.wait(SIGNALS_MAX + 26)]
+    assert notes[SIGNALS_MAX + 1 :] == ["duplicate"] * 5 + ["accepted"] * 20
+    assert signal(world, body.saga, "go/3", 3, id_="m-3").verdict is SignalVerdict.DUPLICATE
+    assert world.replayed(body.saga) == world.state(body.saga)
 
 
 def test_a_start_that_cannot_be_accepted_leaves_what_came_early(world: World) -> None:

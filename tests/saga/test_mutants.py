@@ -11,7 +11,7 @@ from tests.saga.mutants import Mutant, install
 
 TOLD: tuple[tuple[Mutant, Callable[[], None]], ...] = (
     (
-        Mutant("S1: a copy of a signal is dropped", "signals", "event.message_id in draft.heard", "False"),
+        Mutant("S1: a copy of a signal is dropped", "signals", "step.took == event.message_id", "False"),
         test_waits.test_a_copy_of_a_signal_is_not_taken_by_a_second_wait,
     ),
     (

@@ -28,7 +28,7 @@ def test_an_early_signal_is_kept():
 
 
 def test_a_copy_of_a_signal_is_not_taken_by_a_second_wait():
-    """S1. Guard: `event.message_id in draft.heard` in signals.signalled."""
+    """S1. Guard: `step.took == event.message_id` in signals._is_copy."""
     story = tell(wait("first", signal="ok"), wait("second", signal="ok"), step("b", to="x", undo="u"))
     story.given(signal("ok", 1, id="m1"))
 
@@ -56,12 +56,32 @@ def test_a_signal_for_which_there_is_no_wait_changes_nothing():
     assert waiting().when(signal("other")).changes == 0
 
 
-def test_so_many_signals_are_heard_and_no_more(monkeypatch):
-    """Guard: `len(draft.heard) >= SIGNALS_MAX` in signals.signalled."""
+def test_so_many_signals_are_kept_and_no_more(monkeypatch):
+    """Guard: `< SIGNALS_MAX` in signals._hearing."""
     monkeypatch.setattr("amends.coordinator.saga.signals.SIGNALS_MAX", 1)
     story = tell(step("a", to="x", undo="u"), wait("ok")).given(signal("ok", id="m1"))
 
     assert story.when(signal("ok", id="m2")).changes == 0
+
+
+def test_what_a_wait_takes_at_once_is_not_bounded(monkeypatch):
+    """Although as many as can be are kept for others. Guard: TAKEN in signals._hearing."""
+    monkeypatch.setattr("amends.coordinator.saga.signals.SIGNALS_MAX", 2)
+    story = tell(group(each(list(range(5)), wait("ok")), chain(step("a", to="x", undo="u"), wait("late"))))
+    story.given(signal("late", id="k1"), signal("late", id="k2"))
+
+    for number in range(5):
+        assert story.when(signal(f"ok/{number}", id=f"m{number}")).changes == 1
+        assert story.when(signal(f"ok/{number}", id=f"m{number}")).changes == 0
+
+    assert story.when(a=done()).status == "completed"
+
+
+def test_one_id_is_one_signal_of_each_name():
+    """S1: what tells copies is kept with the wait that took the signal."""
+    story = tell(each([1, 2], wait("ok"))).given(signal("ok/0", id="m"))
+
+    assert story.when(signal("ok/1", id="m")).status == "completed"
 
 
 def test_a_saga_that_compensates_keeps_no_signal():
