@@ -12,6 +12,7 @@ from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.nodes import Duration, Sketch, chain, length_of
 from amends.coordinator.saga.references import json_of
+from amends.coordinator.saga.starting import Unusable, key_of
 
 # In a JSON Schema: what is for people, what holds values, what holds schemas by name. All else is one, or holds some.
 _PROSE: Final = frozenset({"title", "description", "examples"})
@@ -74,6 +75,16 @@ class Saga:
     def version(self) -> int:
         """The definition's version."""
         return self.definition.version
+
+    def key_of(self, value: Json) -> str | None:
+        """The key that this saga makes of an input's JSON, for a start that brings none; None if it makes none.
+
+        Raises: ValueError, saying what is missing or cannot be a key.
+        """
+        try:
+            return key_of(self.definition, value)
+        except Unusable as unusable:
+            raise ValueError(str(unusable)) from None
 
     def __repr__(self) -> str:
         return f"<Saga {self.name!r} version {self.version}>"

@@ -52,6 +52,11 @@ HEADER = f"""
     FROM amends.saga WHERE id = %(id)s::uuid AND status <> 'placeholder'
 """
 
+# The saga that was started under this id, where that has another (S2).
+STANDS_FOR = """
+    SELECT head->>'stands_for' FROM amends.saga WHERE id = %(id)s::uuid AND status = 'placeholder'
+"""
+
 # When an id was pruned (S3), and the hash of the input it had.
 PRUNED = "SELECT at, input_hash FROM amends.spent_id WHERE id = %(id)s::uuid"
 
@@ -96,8 +101,13 @@ LOG = """
     SELECT seq, at_ms, event FROM amends.saga_log WHERE saga_id = %(id)s::uuid ORDER BY seq LIMIT %(rows_max)s
 """
 
-# Which of these sagas have ended.
-ENDED = "SELECT id::text FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) AND ended_at IS NOT NULL"
+# Which of these sagas have ended, or the one that an id stands for.
+ENDED = """
+    SELECT id::text FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) AND ended_at IS NOT NULL
+    UNION ALL
+    SELECT other.id::text FROM amends.saga AS other JOIN amends.saga ON saga.id = (other.head->>'stands_for')::uuid
+    WHERE other.id = ANY(%(ids)s::uuid[]) AND other.status = 'placeholder' AND saga.ended_at IS NOT NULL
+"""
 
 # One page of sagas, newest first; conditions are added by `_conditions`.
 PAGE = """
@@ -167,7 +177,7 @@ def find_states(database: Engine, saga_id: UUID) -> tuple[Header, list[StateCoun
         found = _find(connection, saga_id, 0)
         if not isinstance(found, Detail):
             return found
-        rows = connection.exec_driver_sql(STATES, {"id": str(saga_id)}).all()
+        rows = connection.exec_driver_sql(STATES, {"id": found.header.id}).all()
         return found.header, [StateCount(*row) for row in rows]
 
 
@@ -177,7 +187,7 @@ def history(database: Engine, saga_id: UUID, *, rows_max: int) -> History | Prun
         found = _find(connection, saga_id, rows_max)
         if not isinstance(found, Detail):
             return found
-        wanted = {"id": str(saga_id), "rows_max": rows_max}
+        wanted = {"id": found.header.id, "rows_max": rows_max}
         log = [LogRow(*row) for row in connection.exec_driver_sql(LOG, wanted).all()]
         return History(found, log)
 
@@ -230,6 +240,9 @@ def _find(
     wanted = {"id": str(saga_id), "rows_max": steps_max}
     row = connection.exec_driver_sql(HEADER, wanted).first()
     if row is None:
+        other = connection.exec_driver_sql(STANDS_FOR, wanted).scalar()
+        if other is not None:
+            return _find(connection, UUID(other), steps_max, steps_sql)
         gone = connection.exec_driver_sql(PRUNED, wanted).first()
         return Pruned(*gone) if gone is not None else None
     steps = [_step(step) for step in connection.exec_driver_sql(steps_sql, wanted).all()]

@@ -71,7 +71,9 @@ class Client:
         """Start a saga if, and only if, the transaction open on `session` commits; gives its id at once.
 
         The same `key` of the same saga is the same saga. With other input the first one stays as it is; `wait` with
-        that input tells. A saga given by name starts in its active version and its input is checked later.
+        that input tells. Without one the key is what the saga's definition makes of the input, if it says.
+        A saga given by name starts in its active version and its input is checked later; if that definition makes a
+        key, the saga has another id than this one, which then stands for it: `get`, `wait` and `signal` find it.
         `traceparent` is the W3C trace context that the saga's commands will carry; in a handler it is the command's own
         unless another is given.
 
@@ -112,8 +114,8 @@ class Client:
     ) -> str:
         """Start a saga over HTTP; gives its id once the coordinator has it.
 
-        With a key it is repeated, safely, while the coordinator cannot be reached. Without one, a
-        CoordinatorUnavailable leaves open whether it started.
+        With a key, given or made by the Saga's definition, it is repeated, safely, while the coordinator cannot be
+        reached. Without one, a CoordinatorUnavailable leaves open whether it started.
 
         Raises: InvalidInput; StartConflict if the key's saga has other input; SagaSuspended while no saga of that
         name begins; UnknownSaga for a name or version that is not registered; CoordinatorRefused,
@@ -121,8 +123,8 @@ class Client:
         """
         start = make_start(saga, input, key, labels)
         body: dict[str, Any] = {"name": start.name, "input": start.input, "labels": start.labels}
-        if key is not None:
-            body["key"] = key
+        if start.key is not None:
+            body["key"] = start.key
         if start.version is not None:
             body["version"] = start.version
         try:
@@ -131,7 +133,7 @@ class Client:
                 "/sagas",
                 msgspec.json.encode(body),
                 headers=trace_headers(traceparent),
-                repeatable=key is not None,
+                repeatable=start.key is not None,
             )
         except StartConflict as conflict:
             raise StartConflict(start.saga, str(conflict)) from None

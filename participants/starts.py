@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +18,14 @@ from amends.participants.payloads import PayloadReader, encode
 
 _LABEL_CHARS_MAX: Final = 255
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
+
+
+@runtime_checkable
+class MakesKeys(Protocol):
+    """A saga that knows which key its definition makes of an input, as `amends.coordinator.Saga` does."""
+
+    def key_of(self, value: Any) -> str | None:
+        """The key of this input's JSON, None if it makes none. Raises: ValueError for an input that gives none."""
 
 
 class DeclaredSaga(Protocol):
@@ -40,7 +48,10 @@ SagaOrName: TypeAlias = DeclaredSaga | str
 
 
 def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[str, str] | None) -> wire.Start:
-    """The start of a saga; with a key its id follows from name and key. Raises: InvalidInput, saying where."""
+    """The start of a saga; with a key, given or made by its definition, its id follows from name and key (S2).
+
+    Raises: InvalidInput, saying where.
+    """
     if isinstance(saga, str):
         name, version, input_type = saga, None, None
     else:
@@ -56,10 +67,16 @@ def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[st
         raise InvalidInput(
             f"saga {name!r}: a key has 1 to {wire.KEY_CHARS_MAX} printable characters; this is {key!r:.40}"
         )
+    payload = _checked_input(name, value, input_type)
+    if key is None and isinstance(saga, MakesKeys):
+        try:
+            key = saga.key_of(msgspec.json.decode(payload))
+        except ValueError as error:
+            raise InvalidInput(f"saga {name!r}: {error}") from error
     return wire.Start(
         saga=str(uuid4()) if key is None else wire.saga_id_of(name, key),
         name=name,
-        input=msgspec.Raw(_checked_input(name, value, input_type)),
+        input=msgspec.Raw(payload),
         version=version,
         key=key,
         labels=_checked_labels(name, labels or {}),

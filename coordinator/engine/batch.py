@@ -60,7 +60,7 @@ class Outcome:
     answers: list[Callable[[], None]] = field(default_factory=list)
     newer: list[int] = field(default_factory=list)  # deliveries for sagas of a newer release: not ours (E3)
     lives: list[Live] = field(default_factory=list)  # the sagas of the batch, as they are now
-    again: list[Message] = field(default_factory=list)  # starts that wait, stored to come again
+    again: list[Message] = field(default_factory=list)  # to ourselves: starts that wait, signals passed on
 
 
 class Batch:
@@ -233,7 +233,13 @@ class Batch:
         if item.saga_id in self._newer:
             return
         if live is None:
+            placeholder = self._placeholders.standing.get(item.saga_id)
+            other = placeholder.stands_for if placeholder is not None else ""
             reason = f"no saga {item.saga_id} is known; it may have ended and been pruned"
+            if other:
+                reason = (
+                    f"{item.saga_id} stands for saga {other}, whose key its definition makes; act on that"
+                )
             answer = ActAnswer(item.saga_id, ActVerdict.UNKNOWN_SAGA, reason)
         else:
             answer = self._applied(live, item)

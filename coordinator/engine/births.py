@@ -14,6 +14,7 @@ from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.kin import Kin
 from amends.coordinator.engine.lives import Advancing, Live
 from amends.coordinator.engine.placeholders import Placeholder, Placeholders, kept_by
+from amends.coordinator.engine.promised import give_keys
 from amends.coordinator.engine.rows import birth_columns
 from amends.coordinator.engine.signalling import Signalling
 from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, rejected
@@ -54,6 +55,7 @@ class Births:
     def insert(self, items: list[StartItem]) -> set[str]:
         """Insert what may begin. Returns the ids of the other starts: somebody has them already, or nobody may."""
         self._starts.look(self._connection, items)
+        give_keys(self._connection, self._starts, self._placeholders, items)
         embryos: dict[str, Embryo] = {}
         for item in items:
             if item.saga_id in embryos:
@@ -131,6 +133,9 @@ class Births:
         ):
             live = self._replace(item, live)
         answer = self._answer(item, live)
+        if item.promised and not answer.verdict.waits:
+            early = self._placeholders.point(item.promised, item.saga_id)
+            self._signalling.pass_on(item.saga_id, early)
         if item.start.parent is not None and live is not None and self._born_of.get(item.saga_id) is not item:
             self._kin.called_again(live, item.start.parent.round)
         self._count(item, answer)
@@ -180,9 +185,8 @@ class Births:
     def _answer(self, item: StartItem, live: Live | None) -> StartAnswer:
         refusal = self._refusals.get(id(item))
         if item.saga_id in self._spent:
-            return StartAnswer(
-                item.saga_id, Verdict.SPENT, "this id belonged to a saga that has ended and was pruned"
-            )
+            reason = "this id belonged to a saga that has ended and was pruned"
+            return StartAnswer(item.saga_id, Verdict.SPENT, reason, key=item.start.key)
         if live is None:
             if refusal is None:
                 raise AssertionError(f"start {item.saga_id} was neither inserted, found nor refused")
@@ -193,12 +197,12 @@ class Births:
         if self._born_of.get(item.saga_id) is item:
             return StartAnswer(item.saga_id, Verdict.ACCEPTED, "", status)
         if live.birth.input_hash == birth_of(item).input_hash and live.now.name == item.start.name:
-            return StartAnswer(item.saga_id, Verdict.DUPLICATE, "", status)
+            return StartAnswer(item.saga_id, Verdict.DUPLICATE, "", status, key=item.start.key)
         key = f"key {item.start.key!r}" if item.start.key is not None else f"id {item.saga_id}"
         reason = (
             f"{key} started a saga with other input, which is as it was; use another key for another saga"
         )
-        return StartAnswer(item.saga_id, Verdict.CONFLICT, reason, status)
+        return StartAnswer(item.saga_id, Verdict.CONFLICT, reason, status, key=item.start.key)
 
     def _count(self, item: StartItem, answer: StartAnswer) -> None:
         observer, name = self._advancing.observer, item.start.name

@@ -41,7 +41,8 @@ class Verdict(StrEnum):
 class StartAnswer:
     """What became of a start; `status` is the saga's status now, None where there is no saga.
 
-    `field` names the input field at fault, as a JSON path, where there is one.
+    `field` names the input field at fault, as a JSON path, where there is one. `key` is the key that the start
+    brought or its definition made.
     """
 
     saga_id: str
@@ -49,6 +50,7 @@ class StartAnswer:
     reason: str = ""
     status: str | None = None
     field: str | None = None
+    key: str | None = None
 
 
 class ActVerdict(StrEnum):

@@ -48,10 +48,12 @@ class ReceiptTo:
 class StartItem(Item):
     """A start, from a message, a door or a schedule.
 
-    A door waits for `answer`; a message's sender for its receipt.
+    A door waits for `answer`; a message's sender for its receipt. `promised` is the id that a message's sender was
+    given where the saga has another, which follows from the key that its definition makes (`promised.py`).
     """
 
     start: Start
+    promised: str = ""
     actor: str = ""
     trace: str = ""
     receipt: ReceiptTo | None = None
@@ -61,6 +63,12 @@ class StartItem(Item):
     def is_message(self) -> bool:
         """Whether it came as a message: its sender hears of a rejection later, so the rejection is kept (S2)."""
         return self.tag is not None
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether the definition's key is its own: it brings none, and no rule has made its id (K1, S4)."""
+        of_schedule = self.tag is None and self.answer is None
+        return self.start.key is None and self.start.parent is None and not of_schedule
 
 
 @dataclass(slots=True, kw_only=True)

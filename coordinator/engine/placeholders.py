@@ -1,7 +1,8 @@
 """Placeholders: rows that hold an id, and keep what came for it, until its saga starts (S1).
 
 A signal for an unknown saga inserts one; the start that finds it turns it into its saga. Both need the same row, so one
-of two that race waits for the other, and sees what it left.
+of two that race waits for the other, and sees what it left. One may also stand for a saga that has another id than its
+sender was promised (`promised.py`).
 """
 
 from __future__ import annotations
@@ -63,14 +64,26 @@ TURN = """
 # A child that its parent has decided against must not begin later still: its id is spent (K3).
 EXPIRE = """
     WITH old AS (
-        SELECT id, head->>'decision' AS decision FROM amends.saga
+        SELECT id, head->>'decision' AS decision FROM amends.saga AS placeholder
         WHERE status = 'placeholder' AND created_at < now() - %(age_s)s * interval '1 second'
+            AND NOT EXISTS (SELECT FROM amends.saga WHERE saga.id = (placeholder.head->>'stands_for')::uuid)
         ORDER BY id LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
     ), spent AS (
         INSERT INTO amends.spent_id (id, input_hash) SELECT id, '' FROM old WHERE decision = 'compensate'
         ON CONFLICT (id) DO NOTHING
     )
     DELETE FROM amends.saga USING old WHERE saga.id = old.id AND saga.status = 'placeholder'
+"""
+
+# What stands for a saga stays as long as that does: it is looked at again when it is as old once more.
+RENEW = """
+    WITH old AS (
+        SELECT id FROM amends.saga AS placeholder
+        WHERE status = 'placeholder' AND created_at < now() - %(age_s)s * interval '1 second'
+            AND EXISTS (SELECT FROM amends.saga WHERE saga.id = (placeholder.head->>'stands_for')::uuid)
+        ORDER BY id LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
+    )
+    UPDATE amends.saga SET created_at = now() FROM old WHERE saga.id = old.id AND saga.status = 'placeholder'
 """
 
 _encode = msgspec.json.Encoder().encode
@@ -81,17 +94,21 @@ _decode = msgspec.json.Decoder().decode
 class Placeholder:
     """What came for a saga that has not started: signals, in this order, and its parent's first decision (K3).
 
-    `round` is the highest in which the parent spoke.
+    `round` is the highest in which the parent spoke. `stands_for`: the saga that was started under this id
+    has that one.
     """
 
     signals: tuple[Signalled, ...] = ()
     decision: Decision = Decision.NONE
     round: int = 0
+    stands_for: str = ""
 
     def head(self) -> str:
         """As the row keeps it."""
         signals = [{"name": one.name, "id": one.message_id, "payload": one.payload} for one in self.signals]
         kept = {"signals": signals, "decision": self.decision.value, "round": self.round}
+        if self.stands_for:
+            kept["stands_for"] = self.stands_for
         return _encode(kept).decode()
 
 
@@ -106,6 +123,7 @@ def read_placeholder(head: str) -> Placeholder:
         signals=tuple(signals),
         decision=Decision(kept.get("decision", Decision.NONE.value)),
         round=kept.get("round", 0),
+        stands_for=kept.get("stands_for", ""),
     )
 
 
@@ -164,6 +182,13 @@ class Placeholders:
         self._changed.add(id_)
         return decision
 
+    def point(self, id_: str, saga_id: str) -> tuple[Signalled, ...]:
+        """This one stands for that saga from now on; what came for it until now."""
+        early = self.standing[id_].signals
+        self.standing[id_] = replace(self.standing[id_], signals=(), stands_for=saga_id)
+        self._changed.add(id_)
+        return early
+
     def turn(self, live: Live) -> None:
         """The saga of this placeholder begins in its row."""
         self.connection.exec_driver_sql(TURN, birth_columns([(live.now, live.birth)]))
@@ -180,4 +205,5 @@ class Placeholders:
 
 def expire(connection: Connection, *, age_s: float, rows_max: int) -> int:
     """Delete placeholders that nobody started for so long; how many. Rechecks each under its lock."""
+    connection.exec_driver_sql(RENEW, {"age_s": age_s, "rows_max": rows_max})
     return connection.exec_driver_sql(EXPIRE, {"age_s": age_s, "rows_max": rows_max}).rowcount

@@ -10,6 +10,7 @@ import msgspec
 
 from amends.coordinator.engine.intake import DeadLetterItem, ReceiptTo, StartItem
 from amends.coordinator.saga.effects import Publish, Send
+from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.state import Op, Saga
 from amends.outbox import wire
 from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
@@ -106,6 +107,20 @@ def start_again(prefix: str, item: StartItem, delay_s: float) -> Message:
         correlation_id=item.saga_id,
         headers={wire.HEADER_TRACEPARENT: item.trace} if item.trace else {},
         delay_s=delay_s,
+    )
+
+
+def signal_again(prefix: str, saga_id: str, signal: Signalled) -> Message:
+    """A signal for an id that stands for this saga, passed on; the saga tells copies by the signal's own id (S1)."""
+    body = wire.Signal(
+        saga=saga_id, name=signal.name, payload=msgspec.Raw(_raw(signal.payload)), id=signal.message_id
+    )
+    return Message(
+        routing_key=coordinator_queue(prefix),
+        type=wire.SIGNAL,
+        body=wire.encode(body),
+        correlation_id=saga_id,
+        needs_receipt=True,
     )
 
 

@@ -99,6 +99,11 @@ class Signalling:
                 told = {"saga_id": live.now.id, "signal": signal.name, "reason": "no wait is there for it"}
                 log.warning("signal_turned_away", extra=told)
 
+    def pass_on(self, saga_id: str, signals: Iterable[Signalled]) -> None:
+        """Send on what came for an id that stands for this saga, which may not be locked here."""
+        prefix = self._advancing.prefix
+        self._outcome.again += [posting.signal_again(prefix, saga_id, signal) for signal in signals]
+
     def _to_saga(self, live: Live, event: Signalled) -> tuple[SignalVerdict, str]:
         saga, definition = live.now, live.definition
         if saga.status is Status.REJECTED:
@@ -146,6 +151,9 @@ class Signalling:
         placeholder = self._placeholders.standing.get(item.saga_id)
         if placeholder is None:
             return SignalVerdict.PRUNED, f"saga {item.saga_id} has ended and was pruned"
+        if placeholder.stands_for:
+            self.pass_on(placeholder.stands_for, [item.event])
+            return SignalVerdict.KEPT, ""
         if any(signal.message_id == item.event.message_id for signal in placeholder.signals):
             return SignalVerdict.DUPLICATE, ""
         kept = [Kept(id=one.message_id, payload=one.payload) for one in placeholder.signals]

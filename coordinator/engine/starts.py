@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Final
@@ -23,8 +23,9 @@ from amends.coordinator.saga.bounds import VERSION_MAX
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.json import Json, content_hash
 from amends.coordinator.saga.machine import begin
+from amends.coordinator.saga.starting import Unusable, key_of, labels_of
 from amends.coordinator.saga.state import Saga, Status
-from amends.outbox.wire import LABELS_MAX, NAME_CHARS_MAX
+from amends.outbox.wire import LABELS_MAX, NAME_CHARS_MAX, Start
 
 KEY_CHARS_MAX: Final = 255
 INPUT_DEPTH_MAX: Final = 64
@@ -65,6 +66,24 @@ class Starts:
         names = {item.start.name for item in items if "\x00" not in item.start.name}
         self._standings = standings(connection, names)
 
+    def key_made(self, connection: Connection, item: StartItem) -> str | None:
+        """The key that the definition makes for a start that brings none. None also where `examine` tells why not."""
+        definition = None if not item.takes_key or _malformed(item) else self._wanted(connection, item.start)
+        if definition is None or definition.key is None:
+            return None
+        try:
+            return key_of(definition, msgspec.json.decode(item.start.input))
+        except (Unusable, msgspec.DecodeError, RecursionError):
+            return None
+
+    def _wanted(self, connection: Connection, start: Start) -> Definition | None:
+        """The definition that a start asks for; None while its name is suspended, or if there is none."""
+        standing = self._standings.get(start.name, UNHEARD_OF)
+        version = start.version if start.version is not None else standing.active
+        if standing.suspension is not None or version is None:
+            return None
+        return self._catalog.find(connection, start.name, version)
+
     def examine(self, connection: Connection, item: StartItem, now_ms: int) -> Embryo | Refusal:
         """What this start would begin, or why it cannot."""
         start = item.start
@@ -80,8 +99,7 @@ class Starts:
         standing = self._standings.get(start.name, UNHEARD_OF)
         if standing.suspension is not None:
             return Refusal(Verdict.SUSPENDED, _held(start.name, standing.suspension))
-        version = start.version if start.version is not None else standing.active
-        definition = None if version is None else self._catalog.find(connection, start.name, version)
+        definition = self._wanted(connection, start)
         if definition is None:
             return self._unknown(item, now_ms, standing)
         problem = self._rules.problem(definition, value)
@@ -92,6 +110,15 @@ class Starts:
                 f"input does not fit {start.name!r}: {where}: {problem.message}",
                 problem.field,
             )
+        try:
+            if item.takes_key:
+                key_of(definition, value)  # Had it made one, the start would have it by now.
+            labels = {**labels_of(definition, value), **start.labels}
+        except Unusable as unusable:
+            return Refusal(Verdict.REJECTED, f"saga {start.name!r}: {unusable}", unusable.field)
+        reason = _bad_labels(labels)
+        if reason is not None:
+            return Refusal(Verdict.REJECTED, f"saga {start.name!r}, with those of its definition: {reason}")
         parent = parent_of(start.parent) if start.parent is not None else None
         if parent is not None and parent.holds and definition.plan.pivot is not None:
             reason = (
@@ -99,7 +126,7 @@ class Starts:
                 f"compensated; call it as the pivot, or after it"
             )
             return Refusal(Verdict.REJECTED, reason)
-        saga = begin(definition, id=item.saga_id, input=value, labels=start.labels, now=now_ms, parent=parent)
+        saga = begin(definition, id=item.saga_id, input=value, labels=labels, now=now_ms, parent=parent)
         if item.trace:
             saga = dataclasses.replace(saga, trace=item.trace)
         return Embryo(definition, saga, _birth(item, value))
@@ -173,13 +200,20 @@ def _malformed(item: StartItem) -> str | None:
         return f"name: must have 1 to {NAME_CHARS_MAX} characters and no NUL"
     if start.version is not None and not 1 <= start.version <= VERSION_MAX:
         return f"version: must be 1 to {VERSION_MAX}"
-    if len(start.labels) > LABELS_MAX:
-        return f"labels: {len(start.labels)}, over the limit of {LABELS_MAX}"
-    for name, value in start.labels.items():
-        if len(name) > NAME_CHARS_MAX or len(value) > KEY_CHARS_MAX or "\x00" in name + value:
-            return f"labels/{name[:40]!r}: too long, or has a NUL character"
+    reason = _bad_labels(start.labels)
+    if reason is not None:
+        return reason
     if start.key is not None and (not start.key or len(start.key) > KEY_CHARS_MAX or "\x00" in start.key):
         return f"key: must have 1 to {KEY_CHARS_MAX} characters and no NUL"
+    return None
+
+
+def _bad_labels(labels: Mapping[str, str]) -> str | None:
+    if len(labels) > LABELS_MAX:
+        return f"labels: {len(labels)}, over the limit of {LABELS_MAX}"
+    for name, value in labels.items():
+        if len(name) > NAME_CHARS_MAX or len(value) > KEY_CHARS_MAX or "\x00" in name + value:
+            return f"labels/{name[:40]!r}: too long, or has a NUL character"
     return None
 
 

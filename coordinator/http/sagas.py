@@ -128,14 +128,12 @@ def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:
     match answer.verdict:
         case Verdict.CONFLICT:
             message = (
-                f"key {body.key!r} of saga {body.name!r} belongs to a start with other input ({answer.saga_id}), "
+                f"key {answer.key!r} of saga {body.name!r} belongs to a start with other input ({answer.saga_id}), "
                 f"which is as it was; use another key, or send the same input"
             )
             return Refusal(409, "key_conflict", message, "key")
         case Verdict.SPENT:
-            message = (
-                f"key {body.key!r} of {body.name!r} belonged to a saga that ended and was pruned; use another"
-            )
+            message = f"key {answer.key!r} of {body.name!r} belonged to a saga that ended and was pruned; use another"
             return Refusal(409, "key_spent", message, "key")
         case Verdict.UNKNOWN_DEFINITION:
             field = "name" if body.version is None else "version"

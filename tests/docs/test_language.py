@@ -24,6 +24,7 @@ def test_what_the_page_declares_is_valid() -> None:
     declared = [name for name, value in names.items() if isinstance(value, Saga)]
     assert declared == [
         "book_trip",
+        "ship_parcel",
         "stock_up",
         "settle",
         "approve",

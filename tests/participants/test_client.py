@@ -125,6 +125,34 @@ def test_an_input_too_large_for_a_message_is_told_before_anything_is_stored(empt
     assert stored(emptied) == []
 
 
+def test_a_saga_that_makes_its_key_gives_the_id_that_follows_from_it(emptied: Engine) -> None:
+    """S2. Guard: `key_of` in make_start. The labels are the coordinator's to make."""
+    keyed = Saga(
+        "place-order", step("charge", to="payments", undo=None), version=1, input=Order, key=arg.card,
+        labels={"card": arg.card},
+    )  # fmt: skip
+    with Session(emptied) as session, session.begin():
+        saga = client.start(session, keyed, Order("visa", 7))
+        given = client.start(session, keyed, Order("visa", 7), key="mine")
+
+    assert (saga, given) == (wire.saga_id_of("place-order", "visa"), wire.saga_id_of("place-order", "mine"))
+    assert [(start_in(row).key, start_in(row).labels) for row in stored(emptied)] == [
+        ("visa", {}),
+        ("mine", {}),
+    ]
+
+
+def test_an_input_that_gives_no_key_is_told_before_anything_is_stored(emptied: Engine) -> None:
+    keyed = Saga("place-order", step("charge", to="payments", undo=None), version=1, key=arg.card)
+
+    with pytest.raises(
+        InvalidInput, match=r"saga 'place-order': the key, made of arg\.card: .* is not there"
+    ):
+        client.start(emptied.connect(), keyed, {})
+
+    assert stored(emptied) == []
+
+
 def test_a_saga_given_by_name_takes_any_input_and_its_active_version(emptied: Engine) -> None:
     with transaction(emptied) as connection:
         client.start(connection, "place-order", {"any": ["thing"]})
