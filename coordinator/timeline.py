@@ -220,9 +220,8 @@ class _Telling:
             case DeadlineReached():
                 yield Entry(at=at, what="deadline", outcome="reached")
             case Unsendable():
-                yield Entry(
-                    at=at, what="unsendable", path=event.path, attempt=event.attempt, error=event.reason
-                )
+                path, attempt = (event.path, event.attempt) if event.path else ("its result", None)
+                yield Entry(at=at, what="unsendable", path=path, attempt=attempt, error=event.reason)
             case InternalError():
                 yield Entry(at=at, what="internal error", error=event.reason)
             case Signalled():

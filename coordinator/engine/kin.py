@@ -63,8 +63,12 @@ def tell(prefix: str, saga: Saga, wanted: Tell) -> Message:
     return _message(prefix, wire.TELL, body, wanted.child, saga.trace)
 
 
-def report(prefix: str, child: str, told: Report, trace: str = "", *, bytes_max: int) -> Message:
-    """Tell a parent what has become of its child. A result too large for a message needs an operator (O5)."""
+def report(prefix: str, child: str, told: Report, trace: str = "", *, bytes_max: int) -> tuple[Message, str]:
+    """Tell a parent what has become of its child, and why not all of it, empty if it is all.
+
+    A result too large for a message is left out, and an operator needed (O5).
+    """
+    problem = ""
     body = wire.Report(
         saga=told.parent.saga,
         path=told.parent.path,
@@ -76,9 +80,9 @@ def report(prefix: str, child: str, told: Report, trace: str = "", *, bytes_max:
     )
     size = len(wire.encode(body))
     if size > bytes_max:
-        reason = f"it is done, but its result has {size:,} bytes, over the limit of {bytes_max:,}"
-        body = msgspec.structs.replace(body, outcome="stuck", result=wire.NULL, reason=reason)
-    return _message(prefix, wire.REPORT, body, told.parent.saga, trace)
+        problem = f"it is done, but its result has {size:,} bytes, over the limit of {bytes_max:,}"
+        body = msgspec.structs.replace(body, outcome="stuck", result=wire.NULL, reason=problem)
+    return _message(prefix, wire.REPORT, body, told.parent.saga, trace), problem
 
 
 def _caller(parent: Parent) -> wire.Caller:
@@ -146,7 +150,7 @@ class Kin:
             reason="it had not begun, and never will",
         )
         limit = self._advancing.body_bytes_max
-        return report(self._advancing.prefix, item.saga_id, never, bytes_max=limit)
+        return report(self._advancing.prefix, item.saga_id, never, bytes_max=limit)[0]
 
     def _receipt(self, item: TellItem | ReportItem, note: str) -> None:
         if item.receipt is not None:

@@ -18,13 +18,12 @@ from amends.coordinator.saga.effects import (
     Ended,
     Publish,
     Report,
-    ReportOutcome,
     Send,
     StepStuck,
     Tell,
 )
 from amends.coordinator.saga.errors import NotLoaded
-from amends.coordinator.saga.events import Event, Reported, Unsendable
+from amends.coordinator.saga.events import Event, Unsendable
 from amends.coordinator.saga.machine import advance, last_words
 from amends.coordinator.saga.state import Saga, Status, Step
 from amends.outbox.message import Message
@@ -131,8 +130,7 @@ class Advancing:
                 case Tell():
                     live.events.append(kin.tell(self.prefix, live.now, effect))
                 case Report():
-                    limit, saga = self.body_bytes_max, live.now
-                    live.events.append(kin.report(self.prefix, saga.id, effect, saga.trace, bytes_max=limit))
+                    self._report(live, effect)
                 case _:
                     pass
 
@@ -144,15 +142,17 @@ class Advancing:
             return
         # It never leaves: the machine hears of it at once, in the same transaction (O5).
         reason = f"the call has {size:,} bytes, over the limit of {self.body_bytes_max:,}"
-        event = Reported(
-            path=call.parent.path,
-            child=call.child,
-            round=call.parent.round,
-            outcome=ReportOutcome.REFUSED,
-            reason=reason,
-            held=self.gate.held(),
-        )
-        self._at_once(live, event)
+        path = call.parent.path
+        attempt = live.now.steps[path].attempt
+        self._at_once(live, Unsendable(path=path, attempt=attempt, reason=reason, held=self.gate.held()))
+
+    def _report(self, live: Live, report: Report) -> None:
+        limit, saga = self.body_bytes_max, live.now
+        message, problem = kin.report(self.prefix, saga.id, report, saga.trace, bytes_max=limit)
+        # A child that is held compensates, and reports that (O5); of one that is past that an operator is told.
+        unsendable = Unsendable(path="", attempt=0, reason=problem, held=self.gate.held())
+        if not (problem and self._at_once(live, unsendable)):
+            live.events.append(message)
 
     def _send(self, live: Live, send: Send) -> None:
         message = posting.command(self.prefix, live.now, send)
@@ -165,16 +165,14 @@ class Advancing:
         event = Unsendable(path=send.path, attempt=send.attempt, reason=reason, held=self.gate.held())
         self._at_once(live, event)
 
-    def _at_once(self, live: Live, event: Event) -> None:
-        """Apply an event that follows from the one before it, which has been applied already."""
+    def _at_once(self, live: Live, event: Event) -> bool:
+        """Apply an event that follows from the one before it, which has been applied already. False: no change."""
         while True:
             try:
-                self.apply(live, event)
+                return self.apply(live, event)
             except NotLoaded as need:
                 assert self.load is not None, "no saga is partial before the batch has loaded it"
                 self.load(live, need)
-            else:
-                return
 
     def _stuck(self, name: str) -> None:
         self.told.append(lambda: self.observer.step_stuck(name))

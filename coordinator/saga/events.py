@@ -92,7 +92,10 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsendable:
-    """The command that the last event wanted to send can never be sent: too large (O5)."""
+    """The command or call that the last event wanted to send can never be sent: too large (O5).
+
+    Without a path it is what the saga reports to its parent: its result.
+    """
 
     path: str
     attempt: int

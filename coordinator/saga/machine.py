@@ -26,7 +26,7 @@ from amends.coordinator.saga.backward import turn_back
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import Effect, Report, StepStuck
-from amends.coordinator.saga.ending import last_report
+from amends.coordinator.saga.ending import is_held, last_report
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import (
     Act,
@@ -199,6 +199,11 @@ def _replied(draft: Draft, reply: Replied) -> None:
 
 def _unsendable(draft: Draft, event: Unsendable) -> None:
     """The attempt that was just wanted never left, and none after it would (O5)."""
+    if event.path == "":
+        # What it came to cannot be told. Its parent has not decided yet: that it did not happen can be (K2).
+        if draft.through and is_held(draft) and not (draft.backwards or draft.finishing):
+            turn_back(draft, event.reason)
+        return
     step = draft.step(event.path)
     if step is None or step.attempt != event.attempt or step.phase not in (Phase.AWAITING, Phase.WAITING):
         return

@@ -269,3 +269,43 @@ def test_a_saga_without_a_parent_obeys_nobody():
     story = tell(step("a", to="x", undo="u"))
 
     assert story.when(told(COMPENSATE), called()).changes == 0
+
+
+def unsendable() -> events.Unsendable:
+    return events.Unsendable(path="", attempt=0, reason="its result is too large")
+
+
+def test_a_held_child_whose_result_cannot_be_told_compensates():
+    """O5, K2. Guard: `event.path == ""` in machine._unsendable."""
+    story = held().when(unsendable())
+    assert story.commands == [undo("a")]
+
+    (report,) = story.when(a=done()).told(Report)
+    assert (report.outcome, report.reason, story.status) == (
+        "refused",
+        "its result is too large",
+        "compensated",
+    )
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        lambda: child(parent=FREE, result=result("a")).when(a=done()),
+        lambda: held().when(told(COMPENSATE)),
+        lambda: held(step("a", to="x", undo="u", confirm="c")).when(told(SETTLE)),
+        lambda: child(),
+    ],
+    ids=["free", "compensating", "confirming", "under way"],
+)
+def test_a_child_that_is_not_held_goes_on_as_it_was(story):
+    """Nobody waits for what it came to. Guard: the conditions in machine._unsendable."""
+    assert story().when(unsendable()).changes == 0
+
+
+def test_a_held_child_that_an_operator_finished_stays_as_it_is():
+    """A5. Guard: `draft.finishing` in machine._unsendable."""
+    story = child(step("a", to="x", undo="u")).when(internal_error()).when(finish()).when(a=never())
+    assert story.status == "running"
+
+    assert story.when(unsendable()).changes == 0
