@@ -27,6 +27,7 @@ INSERT_DEFINITION = """
     ON CONFLICT (name, version) DO NOTHING
     RETURNING registered_at
 """
+LOCK_CALLS = "SELECT pg_advisory_xact_lock(hashtextextended('amends.definition', 0))"
 STANDING_HASH = "SELECT hash FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
 
 IS_ACTIVE = "SELECT active FROM amends.definition WHERE name = %(name)s AND version = %(version)s"
@@ -90,7 +91,7 @@ class Catalog:
         # One transaction: the version stands, new sagas take it, the audit says so.
         with transaction(self._database) as connection:
             connection.exec_driver_sql(rollout.LOCK_NAME, row)
-            refuse_cycles(definition, lambda name, version: self.find(connection, name, version))
+            self._refuse_cycles(connection, definition)
             created = connection.exec_driver_sql(INSERT_DEFINITION, row).first() is not None
             if not created:
                 standing = connection.exec_driver_sql(STANDING_HASH, row).scalar_one()
@@ -106,6 +107,21 @@ class Catalog:
             active = connection.exec_driver_sql(IS_ACTIVE, row).scalar_one()
         self._remember(definition)
         return Registered(definition.name, definition.version, definition.hash, created, active)
+
+    def check_calls(self, connection: Connection, name: str, version: int) -> None:
+        """That new sagas of a name take this version closes no circle of calls: those without version lead to it then.
+
+        Raises: InvalidDefinition.
+        """
+        definition = self.find(connection, name, version)
+        if definition is not None:
+            self._refuse_cycles(connection, definition)
+
+    def _refuse_cycles(self, connection: Connection, definition: Definition) -> None:
+        if definition.calls:
+            # Two changes of different names, each allowed alone, could close a circle together: one after the other.
+            connection.exec_driver_sql(LOCK_CALLS)
+            refuse_cycles(definition, lambda name, version: self.find(connection, name, version))
 
     def get(self, name: str, version: int | None = None) -> Definition | None:
         """One version, or the active one. Raises: StoreUnavailable."""

@@ -7,7 +7,7 @@ comes, so an answer given here holds for every start but those in the batches un
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -116,16 +116,26 @@ def standings(connection: Connection, names: Iterable[str]) -> dict[str, Standin
     }
 
 
-def activate(database: Engine, name: str, version: int, *, actor: str, reason: str) -> Activated:
+def activate(
+    database: Engine,
+    name: str,
+    version: int,
+    *,
+    actor: str,
+    reason: str,
+    check: Callable[[Connection, str, int], None] | None = None,
+) -> Activated:
     """Let new sagas of this name take this version, newer or older than the one they take now.
 
-    Raises: UnknownDefinition, StoreUnavailable.
+    `check` may refuse it, in the same transaction. Raises: what it raises; UnknownDefinition, StoreUnavailable.
     """
     # One transaction: the version that was active ends, the other begins, the audit says so.
     with transaction(database) as connection:
         known = _lock(connection, name)
         if version not in known:
             raise UnknownDefinition(name, version, known)
+        if check is not None:
+            check(connection, name, version)
         before = next((one for one, active in known.items() if active), None)
         make_active(connection, name, version)
         if before != version:

@@ -98,8 +98,14 @@ async def compare(
 
 @router.post("/{name}/activate")
 async def activate(name: Name, body: ActivateBody, door: Door, caller: Applier) -> ActivatedView:
-    """Let new sagas of this name take this version, newer or older than the one they take now."""
-    done = await door.reading.run(rollout.activate, name, body.version, actor=caller.name, reason=body.reason)
+    """Let new sagas of this name take this version, newer or older than the one they take now.
+
+    Refused if the calls of sagas would come back to it by that.
+    """
+    check = door.engine.catalog.check_calls
+    done = await door.reading.run(
+        rollout.activate, name, body.version, actor=caller.name, reason=body.reason, check=check
+    )
     return ActivatedView(name=done.name, version=done.version, before=done.before)
 
 

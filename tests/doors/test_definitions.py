@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from amends.coordinator import Saga, step
+from amends.coordinator import Saga, call, step
 from amends.participants import Client
 from amends.participants.errors import SagaSuspended
 from tests.doors.house import INPUT, House, Run, Said, order, problem
@@ -232,3 +232,17 @@ def test_a_wrong_reference_is_answered(shared_house: House, to: str) -> None:
     answer: httpx.Response = shared_house.http().get("/definitions/place-order/1/diff", params={"to": to})
 
     assert problem(answer)[2] == "to"
+
+
+def test_a_version_whose_calls_would_come_back_to_it_is_not_activated(house: House) -> None:
+    """Guard: `check` in http.definitions.activate."""
+    catalog = house.world.coordinator.catalog
+    for name, version, called in (("a", 1, "b"), ("b", 1, "c"), ("b", 2, "a"), ("a", 2, "c")):
+        catalog.register(Saga(name, call(called), version=version).definition, actor="t", activate=False)
+    first = house.http().post("/definitions/a/activate", json={"version": 1})
+
+    answer = house.http().post("/definitions/b/activate", json={"version": 2})
+
+    assert first.status_code == 200
+    assert problem(answer)[:2] == (422, "invalid_definition")
+    assert "'b' calls 'a' calls 'b'" in answer.json()["message"]
