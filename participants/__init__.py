@@ -23,6 +23,7 @@ from amends.participants.errors import (
 from amends.participants.logging import CommandFields
 from amends.participants.participant import Participant
 from amends.participants.sagas import SagaView
+from amends.participants.schedules import ScheduleView
 
 __all__ = [
     "BreakerOpen",
@@ -42,6 +43,7 @@ __all__ = [
     "Refused",
     "SagaSuspended",
     "SagaView",
+    "ScheduleView",
     "StartConflict",
     "UnknownSaga",
     "WaitTimeout",

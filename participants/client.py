@@ -26,6 +26,7 @@ from amends.participants.door import Door
 from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga, WaitTimeout
 from amends.participants.payloads import encode
 from amends.participants.sagas import SagaView, input_hash
+from amends.participants.schedules import Schedules
 from amends.participants.signals import make_signal
 from amends.participants.starts import SagaOrName, make_start, trace_headers
 
@@ -227,6 +228,11 @@ class Client:
     def acts(self) -> Acts:
         """An operator's acts: retry, edit, skip, force, compensate, finish. Needs `url` and a token that may."""
         return Acts(self._http)
+
+    @property
+    def schedules(self) -> Schedules:
+        """Sagas by the clock: add, list, pause, resume, remove. Needs `url` and a token that may."""
+        return Schedules(self._http)
 
     def _ask_after(self, saga_id: str, wait_s: float) -> SagaView:
         answer = self._http.ask("GET", f"/sagas/{saga_id}?wait={wait_s:.3f}", longer_s=wait_s)

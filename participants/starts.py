@@ -47,10 +47,17 @@ class DeclaredSaga(Protocol):
 SagaOrName: TypeAlias = DeclaredSaga | str
 
 
-def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[str, str] | None) -> wire.Start:
+def make_start(
+    saga: SagaOrName,
+    value: Any,
+    key: str | None,
+    labels: Mapping[str, str] | None,
+    *,
+    takes_key: bool = True,
+) -> wire.Start:
     """The start of a saga; with a key, given or made by its definition, its id follows from name and key (S2).
 
-    Raises: InvalidInput, saying where.
+    What a schedule starts takes no key (S4). Raises: InvalidInput, saying where.
     """
     if isinstance(saga, str):
         name, version, input_type = saga, None, None
@@ -68,7 +75,7 @@ def make_start(saga: SagaOrName, value: Any, key: str | None, labels: Mapping[st
             f"saga {name!r}: a key has 1 to {wire.KEY_CHARS_MAX} printable characters; this is {key!r:.40}"
         )
     payload = _checked_input(name, value, input_type)
-    if key is None and isinstance(saga, MakesKeys):
+    if key is None and takes_key and isinstance(saga, MakesKeys):
         try:
             key = saga.key_of(msgspec.json.decode(payload))
         except ValueError as error:

@@ -42,7 +42,7 @@ Every error has one shape: `{"error": code, "message": what and the mend, "field
 Tokens have ordered roles: read, start, apply, operate.
 """
 _ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem} for status in (400, 401, 403, 404, 409, 413, 422, 503)
+    status: {"model": Problem} for status in (400, 401, 403, 404, 408, 409, 410, 413, 415, 422, 503)
 }
 
 

@@ -16,6 +16,7 @@ from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.schedules.cron import Cron
 from amends.coordinator.schedules.missed import MADE_UP_MAX, Missed
 from amends.coordinator.schedules.standing import SCHEDULES_MAX
+from amends.participants import Client
 from tests.doors.conftest import amends, make_house
 from tests.doors.house import House, Run
 from tests.engine.scheduled import make_due
@@ -56,6 +57,12 @@ def test_the_example_runs_as_it_stands(
             eventually(lambda: house.http().get("/schedules/report-north").json()["last_saga"], what="a run")
         elif line.startswith("sagas list"):
             assert "due=" in said.out
+    names |= {"client": Client("shop", url=house.server.url)}
+    exec(re.findall(r"```python\n(.*?)```", PAGE, re.S)[1], names)
+    for shops in (["north", "south"], ["south"]):
+        names["schedule_reports"](names["client"], shops)
+        assert [one.name for one in names["client"].schedules.list()] == [f"report-{shop}" for shop in shops]
+    assert names["client"].schedules.remove("report-south", "over").labels == {"shop": "south"}
     assert len(COMMANDS) == 7
     assert house.http().get("/schedules").json() == {"schedules": []}
 

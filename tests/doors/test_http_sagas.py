@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -247,6 +249,22 @@ def test_openapi_tells_every_route(shared_house: House) -> None:
         "/metrics",
     } <= set(described["paths"])
     assert shared_house.http().get("/docs").status_code == 200
+
+
+def test_openapi_tells_every_status_of_an_error_on_the_page(shared_house: House) -> None:
+    """A client made of the description knows them all. Guard: `_ERRORS` in http.app."""
+    page = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
+    of_page = {
+        status
+        for cell in re.findall(r"^\| ([0-9][0-9, ]*) \|", page, re.M)
+        for status in re.findall(r"[0-9]+", cell)
+    }
+    described = shared_house.http().get("/openapi.json").json()["paths"]
+
+    assert of_page >= {"400", "408", "410", "413", "415", "422", "503"}
+    for path, methods in described.items():
+        for method, route in methods.items():
+            assert of_page <= route["responses"].keys(), (method, path)
 
 
 def test_what_is_not_there_has_the_one_shape_too(shared_house: House) -> None:
