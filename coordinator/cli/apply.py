@@ -30,7 +30,9 @@ def apply(sagas: tuple[str, ...], no_activate: bool, contracts: tuple[Path, ...]
     """Register sagas: `amends apply shop.sagas:place_order`.
 
     New sagas of the name take this version; running ones stay with theirs. Applying the same again changes
-    nothing; other content needs another version. With --json: one object a line.
+    nothing; other content needs another version. What is new is looked at quickly before: a promise that does not
+    hold refuses it, what can stay behind or need an operator is a warning (`amends check` looks further).
+    With --json: one object a line.
     """
     loaded = [(reference, load_saga(reference)) for reference in sagas]  # All, before anything is registered.
     if contracts:
@@ -49,3 +51,5 @@ def apply(sagas: tuple[str, ...], no_activate: bool, contracts: tuple[Path, ...]
                 say(
                     f"{what}: {done['name']} version {done['version']} ({done['hash'][:12]}) from {reference}; {taken}"
                 )
+                for warning in done["warnings"]:
+                    say(f"  warning: {warning}")

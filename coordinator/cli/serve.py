@@ -6,6 +6,7 @@ import logging
 import resource
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -24,6 +25,7 @@ from amends.coordinator.http.reading import THREADS
 from amends.coordinator.http.server import HttpServer
 from amends.coordinator.language import Saga
 from amends.coordinator.metrics import DatabaseGauges, PrometheusObserver, exposition, new_registry
+from amends.coordinator.registering import register_checked, within
 from amends.db.crashpoints import arm
 from amends.db.engines import open_engine
 from amends.db.logs import set_up_logging
@@ -35,6 +37,7 @@ log = logging.getLogger(__name__)
 
 FILES: Final = 65_536
 LOOK_S: Final = 1.0
+CHECKS_S: Final = 5.0  # of a start-up, for looks at definitions that are new
 
 
 @click.command()
@@ -70,17 +73,34 @@ def serve(settings: CoordinatorSettings, sagas: list[Saga], stop: threading.Even
     try:
         require_schema(database, "coordinator")
         catalog = Catalog(database)
-        for saga in sagas:
-            # Not what stood already: who went back to an older version means it to stay, whoever restarts.
-            done = catalog.register(saga.definition, actor="coordinator", only_if_new=True)
-            log.info(
-                "definition_applied",
-                extra={"saga": done.name, "version": done.version, "is_new": done.created},
-            )
+        _apply(catalog, sagas)
         _run(settings, database, doors, stop)
     finally:
         doors.dispose()
         database.dispose()
+
+
+def _apply(catalog: Catalog, sagas: list[Saga]) -> None:
+    """Register what this coordinator was given. What is new is looked at quickly, as far as there is time."""
+    until = time.monotonic() + CHECKS_S
+    for saga in sagas:
+        # Not what stood already: who went back to an older version means it to stay, whoever restarts.
+        done, checked = register_checked(
+            catalog,
+            saga.definition,
+            actor="coordinator",
+            only_if_new=True,
+            bounds=within(until - time.monotonic()),
+        )
+        log.info(
+            "definition_applied",
+            extra={
+                "saga": done.name,
+                "version": done.version,
+                "is_new": done.created,
+                "is_checked": checked is not None,
+            },
+        )
 
 
 def _run(settings: CoordinatorSettings, database: Engine, doors: Engine, stop: threading.Event) -> None:

@@ -28,6 +28,7 @@ from amends.coordinator.http import (
 )
 from amends.coordinator.http.access import Access
 from amends.coordinator.http.answers import Problem, answer_errors
+from amends.coordinator.http.checking import Checking
 from amends.coordinator.http.door import DoorState
 from amends.coordinator.http.limits import LimitBody, Limits
 from amends.coordinator.http.looking import Looking
@@ -62,6 +63,7 @@ def build_app(
     """
     reading = Reading(database, threads=threads)
     looking = Looking(coordinator)
+    checking = Checking()
     waiting = Waiting(lambda ids: reading.run(queries.ended_among, ids))
 
     @asynccontextmanager
@@ -69,6 +71,7 @@ def build_app(
         yield
         waiting.close()
         looking.close()
+        checking.close()
         reading.close()
 
     app = FastAPI(
@@ -82,7 +85,12 @@ def build_app(
         middleware=[Middleware(Access, tokens=tokens), Middleware(LimitBody, limits=limits or Limits())],
     )
     app.state.door = DoorState(
-        engine=coordinator, reading=reading, waiting=waiting, looking=looking, scrape=scrape
+        engine=coordinator,
+        reading=reading,
+        waiting=waiting,
+        looking=looking,
+        checking=checking,
+        scrape=scrape,
     )
     answer_errors(app)
     for routes in (

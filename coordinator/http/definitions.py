@@ -16,6 +16,7 @@ from amends.coordinator.http.requests import VERSION_MAX, ActivateBody, Definiti
 from amends.coordinator.http.views import (
     ActivatedView,
     ChangeView,
+    CheckView,
     DefinitionLine,
     DefinitionList,
     DefinitionView,
@@ -39,15 +40,26 @@ _VERSIONED: Final = re.compile(r"(?P<name>[^\x00-\x1f@]{1,120})(?:@(?P<version>[
     "", status_code=201, responses={200: {"model": RegisteredView, "description": "It stood already."}}
 )
 async def register(body: DefinitionBody, response: Response, door: Door, caller: Applier) -> RegisteredView:
-    """Register a version. The same content again is fine; other content under a standing version is 409."""
+    """Register a version. The same content again is fine; other content under a standing version is 409.
+
+    What is new is looked at quickly, as `amends check` does at length: `warnings` say what was found.
+    """
     definition = Definition.from_json(body.definition)
     catalog = door.engine.catalog
+    known = await door.reading.run(lambda _: catalog.get(definition.name, definition.version))
+    checked = await door.checking.look(definition) if known is None else None
     done = await door.reading.run(
         lambda _: catalog.register(definition, actor=caller.name, activate=body.activate)
     )
     response.status_code = 201 if done.created else 200
     return RegisteredView(
-        name=done.name, version=done.version, hash=done.hash, created=done.created, active=done.active
+        name=done.name,
+        version=done.version,
+        hash=done.hash,
+        created=done.created,
+        active=done.active,
+        warnings=list(checked.warnings) if checked is not None else [],
+        check=CheckView(states=checked.states, complete=checked.complete) if checked is not None else None,
     )
 
 

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from amends.coordinator.engine.contract import Engine
 from amends.coordinator.errors import NotAccepting
 from amends.coordinator.http.answers import Refusal
+from amends.coordinator.http.checking import Checking
 from amends.coordinator.http.looking import Looking
 from amends.coordinator.http.reading import Reading
 from amends.coordinator.http.waiting import Waiting
@@ -30,6 +31,7 @@ class DoorState:
     reading: Reading
     waiting: Waiting
     looking: Looking
+    checking: Checking
     scrape: Callable[[], bytes]
 
     async def answer(self, future: Future[T], timeout_s: float = ANSWER_S) -> T:

@@ -245,10 +245,18 @@ class DefinitionList(BaseModel):
     definitions: list[DefinitionLine]
 
 
+class CheckView(BaseModel):
+    """How far a quick look at a definition went. `complete`: nothing within its bounds is left out."""
+
+    states: int
+    complete: bool
+
+
 class RegisteredView(BaseModel):
     """What became of a registration. `created` is false when the same content stood already.
 
-    `active` tells whether new sagas of the name take this version.
+    `active` tells whether new sagas of the name take this version. `warnings` say what a quick look found: what can
+    stay behind or need an operator, what can never succeed in time. `check` is null where it stood, and none was taken.
     """
 
     name: str
@@ -256,6 +264,8 @@ class RegisteredView(BaseModel):
     hash: str
     created: bool
     active: bool
+    warnings: list[str]
+    check: CheckView | None
 
 
 class ActivatedView(BaseModel):
