@@ -107,6 +107,13 @@ class Batch:
 
     def decide(self, items: list[AnyItem]) -> Outcome:
         """Process the items in order and write what they changed."""
+        try:
+            return self._decide(items)
+        finally:
+            # It leads back here: all that this batch had in hand would stay until the garbage collector comes by.
+            self._advancing.load = None
+
+    def _decide(self, items: list[AnyItem]) -> Outcome:
         starts = [item for item in items if isinstance(item, StartItem)]
         schedules = [item for item in items if isinstance(item, ScheduleItem)]
         if schedules:

@@ -175,16 +175,22 @@ class Advancing:
                 self.load(live, need)
 
     def _stuck(self, name: str) -> None:
-        self.told.append(lambda: self.observer.step_stuck(name))
+        observer = self.observer
+        self.told.append(lambda: observer.step_stuck(name))
 
     def _ended(self, saga: Saga, status: Status) -> None:
         seconds = (saga.clock - saga.started) / 1000
-        self.told.append(lambda: self.observer.saga_ended(saga.name, status.value, seconds))
+        observer, name = (
+            self.observer,
+            saga.name,
+        )  # Not the saga, nor this: it would be kept by what it keeps.
+        self.told.append(lambda: observer.saga_ended(name, status.value, seconds))
 
     def _attempt(self, closed: AttemptClosed) -> None:
         seconds = closed.duration / 1000
+        observer = self.observer
         self.told.append(
-            lambda: self.observer.attempt(closed.participant, closed.op.value, closed.outcome, seconds)
+            lambda: observer.attempt(closed.participant, closed.op.value, closed.outcome, seconds)
         )
 
     def take_back(self) -> None:

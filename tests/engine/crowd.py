@@ -1,4 +1,7 @@
-"""A participant for thousands of commands: it answers whatever has arrived at once, and keeps counts only."""
+"""A participant for thousands of commands: it answers whatever has arrived at once, and keeps next to nothing.
+
+So what a test's process holds while an `each` is under way is what the coordinator holds.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,13 @@ from amends.outbox.message import Message
 from amends.outbox.ports import Broker, Outgoing, command_queue, coordinator_queue
 from tests.engine.scripted import reply
 
+ITEMS_MAX = 10_000
+
 Answer = Callable[[wire.Command], wire.Reply]
 
 
 class Crowd:
-    """Answers `done`, unless `answer` says otherwise. `paths` are those it did and has not undone."""
+    """Answers `done`, unless `answer` says otherwise. `standing` has a 1 for each item done and not undone."""
 
     def __init__(self, broker: Broker, prefix: str, name: str, answer: Answer | None = None) -> None:
         self._broker = broker
@@ -25,7 +30,7 @@ class Crowd:
         self._stopping = Event()
         self._thread = Thread(target=self._run, name=f"crowd-{name}", daemon=True)
         self.counts: Counter[str] = Counter()
-        self.paths: set[str] = set()
+        self.standing = bytearray(ITEMS_MAX)
         self.most = 0  # the most commands that were there at once, unanswered
         self._thread.start()
 
@@ -53,10 +58,7 @@ class Crowd:
         self.counts[command.op] += 1
         answer = self._answer(command)
         if answer.outcome is wire.Outcome.DONE:
-            if command.op is wire.Op.DO:
-                self.paths.add(command.path)
-            elif command.op is wire.Op.UNDO:
-                self.paths.discard(command.path)
+            self.standing[int(command.path.rpartition("/")[2])] = command.op is wire.Op.DO
         return answer
 
     def _message(self, answer: wire.Reply) -> Message:
