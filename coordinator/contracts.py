@@ -1,41 +1,46 @@
 """Does a definition fit the contracts of the participants it commands? Asked by `amends apply --contracts`.
 
 Known of an argument is what is written in the definition, what the input's schema says, and what the contract says of
-an earlier step's result. What nobody says is not compared.
+an earlier step's result (`known_values.py`). What nobody says is not compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias, assert_never
 
+from amends.coordinator.known_values import Contracts, Known, word
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
-from amends.coordinator.saga.expressions import (
-    At,
-    Expression,
-    Input,
-    Item,
-    List,
-    Literal,
-    Object,
-    Result,
-    written,
+from amends.coordinator.saga.expressions import Expression, List, Object, written
+from amends.coordinator.saga.leaves import CallNode, EmitNode, SleepNode, StepNode, WaitNode
+from amends.coordinator.saga.tree import (
+    ChainNode,
+    ChooseNode,
+    EachNode,
+    GroupNode,
+    Node,
+    PivotNode,
+    places,
+    slots,
 )
-from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.leaves import StepNode
-from amends.coordinator.saga.tree import EachNode, Node, children_of, places
-from amends.outbox.contracts.fitting import Misfit, Side, misfits, type_of
-from amends.outbox.contracts.format import CommandContract, Contract
+from amends.outbox.contracts.fitting import Misfit, Side, misfits
+from amends.outbox.contracts.format import CommandContract
 
-Contracts: TypeAlias = Mapping[str, Contract]
-
-_UNKNOWN: Final = Side.of(True)
+# The definition that a call leads to, by name and version (None: the active one); None if it is not known.
+FindChild: TypeAlias = Callable[[str, int | None], Definition | None]
 
 
-def check_contracts(definition: Definition, contracts: Contracts) -> None:
-    """Raises: InvalidDefinition, with every command, undo, confirm and argument that the contracts do not know."""
-    found = list(_Fitting(definition, contracts).problems())
+def _no_child(_: str, __: int | None) -> None:
+    """Nothing is known of any child."""
+
+
+def check_contracts(definition: Definition, contracts: Contracts, children: FindChild = _no_child) -> None:
+    """Hold a definition against the contracts of its participants and the inputs of the sagas it calls.
+
+    Raises: InvalidDefinition, with every command, undo, confirm, argument and reference that does not fit.
+    """
+    found = list(_Fitting(definition, contracts, children).problems())
     if found:
         raise InvalidDefinition(definition.name, found)
 
@@ -43,46 +48,77 @@ def check_contracts(definition: Definition, contracts: Contracts) -> None:
 class _Fitting:
     """One definition against some contracts."""
 
-    def __init__(self, definition: Definition, contracts: Contracts) -> None:
+    def __init__(self, definition: Definition, contracts: Contracts, children: FindChild) -> None:
         self._definition = definition
         self._contracts = contracts
-        self._around = dict(_around(definition.root, ()))
-        self._steps = {
-            node.name: node for _, node in places(definition.root, "") if isinstance(node, StepNode)
-        }
+        self._children = children
+        self._known = Known(definition, contracts)
 
     def problems(self) -> Iterator[str]:
         """In the order of the definition: place, what is wrong, mend."""
         for place, node in places(self._definition.root, ""):
-            if not isinstance(node, StepNode):
-                continue
-            contract = self._contracts.get(node.to)
-            if contract is None:
-                known = ", ".join(sorted(self._contracts))
-                yield f"{place}: no contract of {node.to!r} is given (given: {known}); add --contracts FILE"
-                continue
-            command = contract.commands.get(node.do)
-            if command is None:
-                yield f"{place}: {node.to!r} has no command {node.do!r}; {_known(contract.commands)}"
-                continue
-            yield from self._beside(place, node, command)
-            for misfit in self._misfits(node.args, Side.of(command.args), node, ""):
-                yield (
-                    f"{place}: args{misfit.at}: {misfit.text}; send what the command {node.do!r} of {node.to!r} takes"
-                )
+            match node:
+                case StepNode():
+                    yield from self._lost(f"{place}: args", node.args, node)
+                    yield from self._step(place, node)
+                case CallNode():
+                    yield from self._lost(f"{place}: args", node.args, node)
+                    yield from self._call(place, node)
+                case EmitNode():
+                    yield from self._lost(f"{place}: data", node.data, node)
+                case EachNode():
+                    yield from self._lost(f"{place}: over", node.over, node)
+                    for misfit in self._misfits(node.over, Side.of({"type": "array"}), node, ""):
+                        yield f"{place}: over{misfit.at}: {misfit.text}; go over a list"
+                case ChooseNode():
+                    for condition, slot in zip(node.conditions, slots(node, place), strict=False):
+                        yield from self._lost(f"{slot}: if", condition, node)
+                case ChainNode() | GroupNode() | PivotNode() | WaitNode() | SleepNode():
+                    pass
+                case _:
+                    assert_never(node)
+        yield from self._lost("saga: result", self._definition.result, self._definition.root)
+
+    def _lost(self, place: str, value: Expression, node: Node) -> Iterator[str]:
+        return (f"{place}: {problem}" for problem in self._known.lost(value, node))
+
+    def _step(self, place: str, node: StepNode) -> Iterator[str]:
+        contract = self._contracts.get(node.to)
+        if contract is None:
+            known = ", ".join(sorted(self._contracts))
+            yield f"{place}: no contract of {node.to!r} is given (given: {known}); add --contracts FILE"
+            return
+        command = contract.commands.get(node.do)
+        if command is None:
+            yield f"{place}: {node.to!r} has no command {node.do!r}; {_known(contract.commands)}"
+            return
+        yield from self._beside(place, node, command)
+        for misfit in self._misfits(node.args, Side.of(command.args), node, ""):
+            yield (
+                f"{place}: args{misfit.at}: {misfit.text}; send what the command {node.do!r} of {node.to!r} takes"
+            )
+
+    def _call(self, place: str, node: CallNode) -> Iterator[str]:
+        child = self._children(node.saga, node.version)
+        if child is None or child.input_schema is None:
+            return
+        for misfit in self._misfits(node.args, Side.of(child.input_schema), node, ""):
+            yield (
+                f"{place}: args{misfit.at}: {misfit.text}; send what saga {node.saga!r} version {child.version} takes"
+            )
 
     def _beside(self, place: str, node: StepNode, command: CommandContract) -> Iterator[str]:
-        for word, name, handlers in (
+        for what, name, handlers in (
             ("undo", node.undo, command.undo),
             ("confirm", node.confirm, command.confirm),
         ):
             if name is not None and name not in handlers:
                 yield (
-                    f"{place}: {name!r} is no {word} of the command {node.do!r} of {node.to!r}; {_known(handlers)}"
+                    f"{place}: {name!r} is no {what} of the command {node.do!r} of {node.to!r}; {_known(handlers)}"
                 )
             elif name is not None:
                 for misfit in self._misfits(node.args, Side.of(handlers[name].args), node, ""):
-                    yield f"{place}: args{misfit.at}: {misfit.text}; send what its {word} {name!r} takes too"
+                    yield f"{place}: args{misfit.at}: {misfit.text}; send what its {what} {name!r} takes too"
 
     def _misfits(self, value: Expression, wanted: Side, node: Node, at: str) -> Iterator[Misfit]:
         wanted = wanted.inner(wanted.schema)
@@ -107,79 +143,9 @@ class _Fitting:
                 for index, one in enumerate(value.items):
                     yield from self._misfits(one, items, node, f"{at}[{index}]")
             case _:
-                told = _written(value)
-                for misfit in misfits(self._known_of(value, node), wanted, strict=False, at=at):
-                    yield Misfit(misfit.at, f"{told}{misfit.text}")
-
-    def _known_of(self, value: Expression, node: Node) -> Side:
-        """What is known of a value; `true` if nothing is."""
-        match value:
-            case Literal():
-                return Side.of(_schema_of(value.value))
-            case Input():
-                return _part(Side.of(self._definition.input_schema or True), value.at)
-            case Result():
-                step = self._steps.get(value.step)
-                contract = self._contracts.get(step.to) if step is not None else None
-                command = (
-                    contract.commands.get(step.do) if contract is not None and step is not None else None
-                )
-                # From outside an `each` it is the list of all results; that is left alone.
-                if step is None or command is None or self._around[id(step)]:
-                    return _UNKNOWN
-                return _part(Side.of(command.result), value.at)
-            case Item():
-                around = self._around[id(node)]
-                if value.level >= len(around) or around[-1 - value.level].chunk is not None:
-                    return _UNKNOWN
-                each = around[-1 - value.level]
-                return _part(self._known_of(each.over, each), (0, *value.at))
-            case _:
-                return _UNKNOWN
-
-
-def _around(node: Node, eaches: tuple[EachNode, ...]) -> Iterator[tuple[int, tuple[EachNode, ...]]]:
-    """Every node's `each` nodes around it, outermost first, by the node's identity."""
-    yield id(node), eaches
-    inside = (*eaches, node) if isinstance(node, EachNode) else eaches
-    for child in children_of(node):
-        yield from _around(child, inside)
-
-
-def _part(side: Side, at: At) -> Side:
-    """A part of what a schema describes; `true` where it does not say."""
-    for key in at:
-        side = side.inner(side.schema)
-        if isinstance(key, str):
-            properties: Any = side.says.get("properties", {})
-            side = side.inner(properties.get(key, True))
-        else:
-            first: Any = side.says.get("prefixItems", [])
-            inside = 0 <= key < len(first)
-            side = side.inner(first[key] if inside else side.says.get("items", True))
-    return side
-
-
-def _schema_of(value: Json) -> dict[str, Any]:
-    """The schema of one value that is known."""
-    if isinstance(value, dict):
-        fields = {name: _schema_of(inner) for name, inner in value.items()}
-        return {"type": "object", "properties": fields, "required": [*fields], "additionalProperties": False}
-    if isinstance(value, list):
-        return {"type": "array", "prefixItems": [_schema_of(one) for one in value], "items": False}
-    return {"type": type_of(value), "const": value}
-
-
-def _written(value: Expression) -> str:
-    match value:
-        case Input():
-            return f"arg{written(value.at)} "
-        case Result():
-            return f"result({value.step!r}){written(value.at)} "
-        case Item():
-            return f"item{written(value.at)} "
-        case _:
-            return ""
+                told = word(value)
+                for misfit in misfits(self._known.of(value, node), wanted, strict=False, at=at):
+                    yield Misfit(misfit.at, f"{told} {misfit.text}".lstrip())
 
 
 def _known(names: Mapping[str, object]) -> str:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
+from amends.coordinator.cli.client import Api
 from amends.coordinator.cli.command import coordinator, json_option
 from amends.coordinator.cli.loading import load_saga
 from amends.coordinator.cli.printing import print_json, say
-from amends.coordinator.contracts import check_contracts
+from amends.coordinator.contracts import FindChild, check_contracts
+from amends.coordinator.errors import Declined
+from amends.coordinator.saga.definition import Definition
 from amends.outbox.contracts.format import load
 
 
@@ -35,11 +39,12 @@ def apply(sagas: tuple[str, ...], no_activate: bool, contracts: tuple[Path, ...]
     With --json: one object a line.
     """
     loaded = [(reference, load_saga(reference)) for reference in sagas]  # All, before anything is registered.
-    if contracts:
-        known = {contract.participant: contract for contract in map(load, contracts)}
-        for _, saga in loaded:
-            check_contracts(saga.definition, known)
     with coordinator() as api:
+        if contracts:
+            known = {contract.participant: contract for contract in map(load, contracts)}
+            children = _children(api, [saga.definition for _, saga in loaded])
+            for _, saga in loaded:
+                check_contracts(saga.definition, known, children)
         for reference, saga in loaded:
             body = {"definition": saga.definition.to_json(), "activate": not no_activate}
             done = api.post("/definitions", body)
@@ -53,3 +58,21 @@ def apply(sagas: tuple[str, ...], no_activate: bool, contracts: tuple[Path, ...]
                 )
                 for warning in done["warnings"]:
                     say(f"  warning: {warning}")
+
+
+def _children(api: Api, loaded: list[Definition]) -> FindChild:
+    """Finds the sagas that are called: among those that are applied together, else with the coordinator."""
+
+    def find(name: str, version: int | None) -> Definition | None:
+        for definition in loaded:
+            if definition.name == name and version in (None, definition.version):
+                return definition
+        path = f"/definitions/{quote(name, safe='')}" + (f"/{version}" if version is not None else "")
+        try:
+            return Definition.from_json(api.get(path)["definition"])
+        except Declined as declined:
+            if declined.status == 404:
+                return None  # Not registered yet, whatever the order of deployment.
+            raise
+
+    return find

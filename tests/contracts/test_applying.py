@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from amends.coordinator import Saga, arg, chain, each, item, result, step
+from amends.coordinator import Saga, arg, call, chain, choose, each, emit, item, outer, result, step
 from amends.coordinator.contracts import check_contracts
+from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.outbox.contracts.format import Contract
 
@@ -64,14 +65,31 @@ CONTRACTS = {
 }
 
 
-def problems(*nodes: Any, given: tuple[str, ...] = ("payments", "inventory")) -> list[str]:
+CHILD = Saga(
+    "packing",
+    step("box", to="store", undo=None),
+    version=4,
+    input={
+        "type": "object",
+        "properties": {"sku": {"type": "string"}, "pieces": {"type": "integer", "minimum": 1}},
+        "required": ["sku"],
+        "additionalProperties": False,
+    },
+)
+
+
+def child(name: str, version: int | None) -> Definition | None:
+    return CHILD.definition if name == "packing" and version in (None, 4) else None
+
+
+def problems(*nodes: Any, given: tuple[str, ...] = ("payments", "inventory"), **fields: Any) -> list[str]:
     contracts = {
         name: msgspec.convert({"amends_contract": 1, "participant": name, **CONTRACTS[name]}, Contract)
         for name in given
     }
-    saga = Saga("order", chain(*nodes), version=1, input=INPUT)
+    saga = Saga("order", chain(*nodes), version=1, input=INPUT, **fields)
     try:
-        check_contracts(saga.definition, contracts)
+        check_contracts(saga.definition, contracts, child)
     except InvalidDefinition as error:
         return list(error.problems)
     return []
@@ -150,3 +168,175 @@ def test_every_participant_needs_a_contract_once_contracts_are_given() -> None:
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert len(problems(charge({"cents": "x"}, undo="void"), reserve({}, do="hold"))) == 4
+
+
+# `reserve` in a chunk takes a list of lines, which this contract does not know; `pack` does.
+PACK = {
+    "packing-house": {
+        "commands": {
+            "pack": {
+                "args": {
+                    "type": "array",
+                    "items": {"type": "object", "properties": {"sku": {"type": "integer"}}},
+                },
+                "result": {
+                    "$ref": "#/$defs/Packed",
+                    "$defs": {
+                        "Packed": {
+                            "type": "object",
+                            "properties": {
+                                "box": {"$ref": "#/$defs/Box"},
+                                "free": {"type": "object", "properties": {}, "additionalProperties": True},
+                            },
+                        },
+                        "Box": {"type": "object", "properties": {"size": {"type": "integer"}}},
+                    },
+                },
+                "undo": {"unpack": {}},
+            },
+            "label": {
+                "args": {
+                    "anyOf": [
+                        {"type": "object", "properties": {"to": {"type": "string"}}, "required": ["to"]},
+                        {"type": "object", "properties": {"at": {"type": "integer"}}, "required": ["at"]},
+                    ]
+                },
+                "undo": {"unpack": {}},
+            },
+        }
+    }
+}
+CONTRACTS |= PACK
+ALL = ("payments", "inventory", "packing-house")
+
+
+def pack(args: Any, name: str = "pack") -> Any:
+    return step(name, to="packing-house", do="pack", undo="unpack", args=args)
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"sku": arg.card}, None),
+        ({"sku": arg.anything, "pieces": arg.cents}, None),
+        (arg, "args.sku: arg is missing, and is required"),
+        ({"sku": arg.cents}, "args.sku: arg.cents may be an integer, and string is wanted"),
+        ({"sku": arg.card, "pieces": 0}, "args.pieces: is 0, and minimum is 1"),
+        ({"sku": arg.card, "size": 1}, "args.size: is a field that is not taken"),
+        (
+            {"sku": result("charge").payment},
+            "args.sku: result('charge').payment may be an integer, and string is wanted",
+        ),
+    ],
+)
+def test_the_input_of_a_child_is_held_against_its_schema(args: Any, told: str | None) -> None:
+    """Guard: `_call` in contracts."""
+    found = problems(charge(), call("packing", args))
+
+    wanted = f"chain[1] call 'packing': {told}; send what saga 'packing' version 4 takes"
+    assert found[:1] == ([] if told is None else [wanted])
+
+
+def test_nothing_is_known_of_a_child_that_nobody_knows() -> None:
+    assert problems(call("unknown", {"sku": 5}), call("packing", {"sku": 5}, name="old", version=3)) == []
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        each(arg.lines, pack(item), chunk=10),
+        each(arg.lines, pack([item[0]]), chunk=10),
+        each([{"sku": 1}, {"sku": "two"}], pack([item])),
+        each(arg.lines, each([1], pack([outer])), chunk=10),
+    ],
+    ids=["chunk", "of a chunk", "any of a literal list", "list of lists"],
+)
+def test_items_of_chunks_and_of_literal_lists_are_known(node: Any) -> None:
+    """A chunk is a list of items; of a literal list each item counts. Guards: `each.chunk`, `_item` in known_values."""
+    (found,) = problems(node, given=ALL)
+
+    assert "step 'pack': args" in found
+    assert "is wanted; send what the command 'pack'" in found
+
+
+def test_chunks_that_fit_are_let_through() -> None:
+    assert problems(each(arg.lines, reserve({"sku": item[0].sku}), chunk=10), given=ALL) == []
+    assert problems(each(arg.anything, pack(item), chunk=10), given=ALL) == []
+
+
+def test_what_is_no_list_is_not_gone_over() -> None:
+    """Guard: the case of EachNode in contracts.problems."""
+    assert problems(each(arg.card, reserve({"sku": item}))) == [
+        "chain[0].each: over: arg.card may be a string, and array is wanted; go over a list"
+    ]
+
+
+def test_a_result_is_the_items_own_inside_an_each_and_a_list_outside() -> None:
+    """Guard: the loop over `_around` in Known._result."""
+    inside = each(arg.lines, chain(pack([], "first"), reserve({"sku": result("first").box.size})))
+    outside = [each(arg.lines, pack([])), reserve({"sku": result("pack")})]
+    one = [each(arg.lines, pack([])), reserve({"sku": result("pack")[0].box.size})]
+
+    told = [problems(*nodes, given=ALL) for nodes in ([inside], outside, one)]
+
+    assert [found[0].partition("args.sku: ")[2].partition(";")[0] for found in told] == [
+        "result('first').box.size may be an integer, and string is wanted",
+        "result('pack') may be an array, and string is wanted",
+        "result('pack')[0].box.size may be an integer, and string is wanted",
+    ]
+
+
+LOST = (
+    "result('pack').bax: the result of 'pack' has no field 'bax' there; it has: box, free; correct the name"
+)
+
+
+@pytest.mark.parametrize(
+    ("node", "place"),
+    [
+        (emit("packed", {"box": result("pack").bax}, undo=None), "chain[1] emit 'packed': data: "),
+        (reserve({"sku": result("pack").bax}), "chain[1] step 'reserve': args: "),
+        (call("unknown", [result("pack").bax]), "chain[1] call 'unknown': args: "),
+        (each(result("pack").bax, reserve({"sku": item})), "chain[1].each: over: "),
+        (choose((result("pack").bax == 1, charge())), "chain[1].choose[0]: if: "),
+    ],
+)
+def test_a_field_that_no_result_has_is_told_wherever_it_is_used(node: Any, place: str) -> None:
+    """A typing slip. Guards: `_lost` at each kind of node in contracts."""
+    found = problems(pack([]), node, given=ALL)
+
+    assert [one for one in found if place + LOST in one], found
+
+
+def test_a_field_that_no_result_has_is_told_of_the_sagas_own_result() -> None:
+    (found,) = problems(pack([]), given=ALL, result={"size": result("pack").box.sice})
+
+    assert found.startswith("saga: result: result('pack').box.sice: ")
+    assert "no field 'sice' there; it has: size" in found
+
+
+@pytest.mark.parametrize("value", [result("pack").free.x, result("pack").box.size, result("reserve").x])
+def test_a_field_that_may_be_there_is_let_through(value: Any) -> None:
+    """An open object, a known field, a result of which nothing is said."""
+    assert problems(pack([]), reserve({"sku": "a"}), emit("e", [value], undo=None), given=ALL) == []
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ({"to": arg.card}, []),
+        ({"at": arg.cents}, []),
+        ({"at": arg.card}, ["args.to: is missing, and is required"]),
+        ({"box": 1}, ["args.to: is missing, and is required"]),
+    ],
+)
+def test_one_of_several_forms_is_enough(args: Any, told: list[str]) -> None:
+    """Guard: the branches in contracts._misfits."""
+    found = problems(step("label", to="packing-house", undo="unpack", args=args), given=ALL)
+
+    assert [one.partition("step 'label': ")[2].partition(";")[0] for one in found] == told
+
+
+def test_a_field_that_is_not_taken_is_told_once() -> None:
+    """Guard: `part.schema is not False` in contracts._misfits."""
+    assert len(problems(reserve({"sku": arg.card, "size": 1}))) == 1

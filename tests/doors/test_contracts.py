@@ -175,3 +175,30 @@ def test_what_a_newer_release_needs_is_said_to_be_unknown(
 
     assert "newer@1" in said.err
     assert said.out == "do audit\n"
+
+
+def test_apply_holds_calls_against_the_inputs_of_their_children(house: House, shop: Run, here: Path) -> None:
+    """Applied together, or registered; of what is neither nothing is known. Guards: both ways in apply._children."""
+    contract = exported(shop, here)
+    schema = {"type": "object", "properties": {"sku": {"type": "string"}}}
+    with_children = """
+from amends.coordinator import Saga, call, chain
+
+registered = Saga("calls-registered", chain(call("place-order", {"sku": 5, "amount": 5})), version=1)
+together = Saga("calls-together", chain(call("inner", {"sku": 5})), version=1)
+unknown = Saga("calls-unknown", chain(call("nobody-knows", {"sku": 5})), version=1)
+inner = Saga("inner", chain(call("nobody-knows")), version=1, input=%r)
+"""
+    name = module(here, with_children % schema)
+
+    def applied(*sagas: str) -> Said:
+        return shop("apply", *(f"{name}:{saga}" for saga in sagas), "--contracts", str(contract))
+
+    one, two = applied("registered"), applied("together", "inner")
+
+    wanted = "args.sku: may be an integer, and string is wanted; send what saga"
+    assert (one.status, two.status) == (1, 1)
+    assert f"{wanted} 'place-order' version 1 takes" in one.err
+    assert f"{wanted} 'inner' version 1 takes" in two.err
+    assert applied("unknown").status == 0
+    assert house.http().get("/definitions/inner").status_code == 404
