@@ -5,7 +5,6 @@ from __future__ import annotations
 from uuid import uuid4
 
 import msgspec
-import pytest
 from sqlalchemy import text
 
 from amends.coordinator import Saga, arg, call, chain, pivot, result, step, wait
@@ -235,30 +234,3 @@ def test_an_operator_is_told_to_act_on_the_parent(world: World) -> None:
 
     assert answer.verdict.value == "refused"
     assert "parent" in answer.reason
-
-
-@pytest.mark.parametrize("wants", ["settle", "compensate"])
-def test_a_stuck_child_obeys(world: World, wants: str) -> None:
-    """K3: also stuck. Guard: `told` reaching a stuck saga in kin.told."""
-    outcomes = iter(["refused"])
-    world.participant(
-        "store",
-        lambda command: reply(
-            command, "store", next(outcomes, "done") if command.op is wire.Op.UNDO else "done"
-        ),
-    )
-    world.register(
-        Saga(
-            "pack",
-            chain(step("box", to="store", undo="unbox"), wait("seal", timeout="100ms")),
-            version=1,
-        )
-    )
-    receipts, child, parent = Receipts(world), str(uuid4()), caller()
-    say(world, wire.START, call_of(child, parent), receipts, 1)
-    world.wait_for(child, "stuck")
-
-    say(world, wire.TELL, wire.Tell(saga=child, order=wants, parent=parent), receipts, 2)  # type: ignore[arg-type]
-    receipts.wait(2)
-
-    assert world.state(child).decision.value == wants
