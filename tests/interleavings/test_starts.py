@@ -167,8 +167,8 @@ def test_one_key_started_at_once_over_http_and_in_transactions_is_one_saga(
     assert notes(town, trip.id).count("accepted") == (0 if 201 in statuses else 1)
 
 
-def notes(town: Town, saga: str) -> list[str]:
-    """What the coordinators' receipts say of a saga's starts."""
-    ours = {one.message_id for one in town.network.messages("start", saga=saga)}
+def notes(town: Town, saga: str, kind: str = "start") -> list[str]:
+    """What the coordinators' receipts say of a saga's starts, or signals."""
+    ours = {one.message_id for one in town.network.messages(kind, saga=saga)}
     receipts: list[wire.Receipt] = town.network.sent("receipt")
     return [one.note for one in receipts if one.message_id in ours]

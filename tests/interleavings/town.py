@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from typing import Any, Final
-from uuid import uuid4
+from uuid import uuid4, uuid5
 
 from sqlalchemy import Engine, text
 
 from amends.coordinator import Saga
 from amends.coordinator.engine.contract import ActAnswer
-from amends.coordinator.saga.events import Compensate, Retry, Skip
+from amends.coordinator.saga.events import Compensate, Finish, Retry, Skip
+from amends.coordinator.saga.identity import CHILD_IDS
 from amends.outbox import wire
 from amends.outbox.ports import Broker
 from amends.participants.worker.worker import Worker
@@ -71,11 +72,15 @@ def carrier(town: Town) -> Outside:
 class Trip:
     """One saga: what is said and done about it, and nothing of any other."""
 
-    def __init__(self, town: Town, name: str, key: str) -> None:
+    def __init__(self, town: Town, name: str, key: str, *, id_: str = "") -> None:
         self._town = town
         self.name = name
         self.key = key
-        self.id = wire.saga_id_of(name, key)
+        self.id = id_ or wire.saga_id_of(name, key)
+
+    def child(self, path: str, number: int = 0) -> Trip:
+        """The saga that a call of this one starts, known before it is called (K1)."""
+        return Trip(self._town, "", "", id_=str(uuid5(CHILD_IDS, f"{self.id}\n{path}\n{number}")))
 
     def start(self, input_: object = None) -> Trip:
         """Start it through a door."""
@@ -138,6 +143,10 @@ class Trip:
         """An operator's act."""
         return self._act(Skip(actor="ann", reason="test", path=path))
 
+    def finish(self) -> ActAnswer:
+        """An operator's act."""
+        return self._act(Finish(actor="ann", reason="test"))
+
     def grows_older(self, days: float) -> None:
         """So many days pass for this saga, and for its participants' memory of it."""
         self._change("UPDATE amends.saga SET started_ms = started_ms - :ms WHERE id = :id", ms=days * DAY_MS)
@@ -164,7 +173,7 @@ class Trip:
             log = text("SELECT event::text FROM amends.saga_log WHERE saga_id = :id ORDER BY seq")
             return row, list(connection.scalars(log, {"id": self.id}))
 
-    def _act(self, act: Compensate | Retry | Skip) -> ActAnswer:
+    def _act(self, act: Compensate | Finish | Retry | Skip) -> ActAnswer:
         answer = self._town.world.act(self.id, act)
         assert answer.verdict == "applied", answer
         return answer
