@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, text
 
 from amends.coordinator.schedules import standing
 from amends.coordinator.schedules.missed import Missed
 from amends.coordinator.schedules.records import scheduled_saga_id
 from amends.db.engines import open_engine
 from amends.outbox.broker import open_broker
+from tests.engine.clocks import SteppedClock, stepped_clock
 from tests.engine.scheduled import SWEEP, add, found, make_due, sagas, seconds_ago, wait_until_fired
 from tests.engine.world import World
 from tests.servers.proxy import proxy_to
@@ -168,38 +169,23 @@ def test_a_pause_waits_for_a_firing_under_way(make_world: Callable[..., World]) 
     assert sagas(world) == [saga_id]
 
 
-def test_the_databases_clock_decides_and_no_step_of_it_fires_an_instant_twice(
-    make_world: Callable[..., World], open_url: Callable[[str], Engine], coordinator_database: Engine
-) -> None:
+@pytest.fixture
+def clock(coordinator_database: Engine) -> Iterator[SteppedClock]:
+    """A clock that can be set."""
+    with stepped_clock(coordinator_database) as stepped:
+        yield stepped
+
+
+def test_the_databases_clock_decides_and_no_step_of_it_fires_an_instant_twice(clock: SteppedClock) -> None:
     """A clock that is an hour ahead, then put back; the schedule is removed and added again meanwhile.
 
     Guards: `now()` in DUE; NOW_MS in standing.add; `scheduled_saga_id`.
     """
-    with coordinator_database.begin() as connection:
-        connection.execute(
-            text(
-                """
-                CREATE SCHEMA clock;
-                CREATE TABLE clock.step (seconds int); INSERT INTO clock.step VALUES (0);
-                CREATE FUNCTION clock.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS
-                    $$ SELECT pg_catalog.clock_timestamp() + seconds * interval '1 second' FROM clock.step $$;
-                CREATE FUNCTION clock.now() RETURNS timestamptz LANGUAGE sql STABLE AS
-                    $$ SELECT pg_catalog.now() + seconds * interval '1 second' FROM clock.step $$
-                """
-            )
-        )
-    stepped = make_url(url_of(coordinator_database)).update_query_dict(
-        {"options": "-csearch_path=clock,pg_catalog"}
-    )
-    database = open_url(stepped.render_as_string(hide_password=False))
+    database, step = clock.database, clock.step
     name = "clock-steps"
     world = World(database, open_broker(f"memory://{name}"), name).start()
     world.participant("payments")
     world.register(SWEEP)
-
-    def step(seconds: int) -> None:
-        with database.begin() as connection:
-            connection.execute(text("UPDATE clock.step SET seconds = :seconds"), {"seconds": seconds})
 
     step(7200)
     add(world, "ahead", cron="* * * * *")
