@@ -110,8 +110,8 @@ def test_families_and_signals_live_through_kills_and_wipes(
 ) -> None:
     """Invariants 1 to 5 and 16, K1 to K5, S1: every child comes to its parent's end, and effects balance.
 
-    The signals come with the starts, before there is a child. Guards: `needs_receipt=True` in kin._message and in
-    client.py: Client (what only the broker has is lost with it); `step.took` in signals._is_copy.
+    The signals come with the starts, before there is a child. Guards: `needs_receipt=True` in client.py: Client (what
+    only the broker has is lost with it); `step.took` in signals._is_copy.
     """
     die_in_turn(town)
 

@@ -36,6 +36,36 @@ def both_replay(*trips: Trip) -> bool:
     return all(trip.replays() for trip in trips)
 
 
+def test_what_parent_and_child_tell_each_other_is_said_again_until_it_is_received(town: Town) -> None:
+    """O1, invariant 16: a broker confirmed it, and lost it. Guard: `needs_receipt=True` in kin._message."""
+    saga = Saga(
+        "loses", chain(call("pack", name="packing"), step("notify", to="payments", undo=None)), version=1
+    )
+    families = [call_pack(town, saga) for _ in range(3)]
+    (_, called), (reported, reporting), (_, told) = families
+    lost = [
+        called.hold("start", most=1),
+        reported.hold("report", child=reporting.id, most=1),
+        told.hold("tell", most=1),
+    ]
+
+    for parent, _ in families:
+        parent.start()
+    for one in lost:
+        one.wait()
+
+    def all_are_completed() -> bool:
+        with town.world.database.begin() as connection:  # Ten seconds pass.
+            connection.exec_driver_sql("UPDATE amends.outbox SET due_at = now() WHERE sent_at IS NOT NULL")
+        return {town.world.status(trip.id) for family in families for trip in family} == {"completed"}
+
+    eventually(all_are_completed, 20, what="what was lost to be said again")
+    assert [len(one.parcels) for one in lost] == [1, 1, 1]
+    for parent, child in families:
+        assert both_replay(parent, child)
+        assert (child.effects("inventory"), child.effects("payments")) == (["reserve"], ["charge"])
+
+
 def test_compensate_that_overtakes_the_childs_start_decides_it(town: Town) -> None:
     """K3: the late start, which comes twice, does nothing. Guards: `decided` in births._grow; `_early` in kin.told."""
     together = group(call("pack", name="packing"), step("notify", to="payments", undo=None))
