@@ -18,9 +18,9 @@ class Subscriber:
 
     def __init__(self, url: str, prefix: str, pattern: str = "#") -> None:
         queue = f"{prefix}.subscriber"
-        broker: Broker = open_broker(url)
-        broker.declare(Topology(frozenset({queue}), frozenset({events_exchange(prefix)})))
-        self._consumer = broker.consumer([queue], prefetch=1_000)
+        self._broker: Broker = open_broker(url)
+        self._broker.declare(Topology(frozenset({queue}), frozenset({events_exchange(prefix)})))
+        self._consumer = self._broker.consumer([queue], prefetch=1_000)
         self._consumer.receive(0)
         _bind(url, queue, events_exchange(prefix), pattern)
         self.deliveries: list[Delivery] = []
@@ -43,6 +43,7 @@ class Subscriber:
     def close(self) -> None:
         """Unsubscribe."""
         self._consumer.close()
+        self._broker.close()
 
     def _take(self) -> None:
         arrived = self._consumer.receive(0.1)
