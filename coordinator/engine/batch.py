@@ -30,6 +30,7 @@ from amends.coordinator.engine.intake import (
     ReportItem,
     ScheduleItem,
     SignalItem,
+    SilentChildItem,
     StartItem,
     TellItem,
     TimerItem,
@@ -123,7 +124,7 @@ class Batch:
             item.saga_id for item in items if isinstance(item, SignalItem | TellItem)
         } - self._lives.keys()
         self._placeholders.hold(early)
-        sagaless = StartItem | DeadLetterItem | ScheduleItem
+        sagaless = StartItem | DeadLetterItem | ScheduleItem | SilentChildItem
         touched = {item.saga_id for item in items if not isinstance(item, sagaless)}
         self._loading.lock((touched | standing) - self._lives.keys(), _named(items))
         self._claim([item for item in items if isinstance(item, TimerItem)])
@@ -191,9 +192,9 @@ class Batch:
             case ScheduleItem():
                 self._firings.settle(item, self._newer)
             case BrokenItem():
-                live = self._live(item)
-                if live is not None:
-                    self._advancing.apply(live, InternalError(reason=item.reason, held=self._gate.held()))
+                self._broken(item)
+            case SilentChildItem():
+                self._letters.append(self._kin.silent(item.saga_id, item.parent, item.reason))
             case DeadLetterItem():
                 self._letters.append(posting.dead_letter(self._advancing.prefix, item))
                 if item.receipt is not None:
@@ -205,6 +206,13 @@ class Batch:
     def _apply(self, live: Live, item: ReplyItem) -> None:
         held = self._gate.held()
         self._advancing.apply(live, replace(item.event, held=held) if held else item.event)
+
+    def _broken(self, item: BrokenItem) -> None:
+        live = self._live(item)
+        event = InternalError(reason=item.reason, held=self._gate.held())
+        stuck = live is not None and self._advancing.apply(live, event)
+        if not stuck and item.parent is not None and item.saga_id not in self._newer:
+            self._letters.append(self._kin.silent(item.saga_id, item.parent, item.reason))
 
     def _live(self, item: AnyItem) -> Live | None:
         if item.saga_id in self._newer:

@@ -68,7 +68,9 @@ class Births:
         return {item.saga_id for item in items} - self._lives.keys() - self._spent
 
     def _embryo(self, item: StartItem) -> Embryo | None:
-        examined = self._starts.examine(self._connection, item, self._advancing.now_ms)
+        examined: Embryo | Refusal = Refusal(Verdict.REJECTED, item.broken)
+        if not item.broken:
+            examined = self._starts.examine(self._connection, item, self._advancing.now_ms)
         if isinstance(examined, Embryo):
             return examined
         self._refusals[id(item)] = examined

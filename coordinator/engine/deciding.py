@@ -11,7 +11,6 @@ from threading import Event
 from typing import Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import sql
@@ -23,6 +22,7 @@ from amends.coordinator.engine.quarantine import quarantine
 from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.shelf import Shelf
 from amends.coordinator.engine.starts import Starts
+from amends.coordinator.engine.transient import is_transient
 from amends.coordinator.observer import Observer
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 FAILURES_MAX: Final = 3
 IDLE_S: Final = 0.5
 WAITS_MAX: Final = 2
-# Not the event's fault: deadlock, serialization, lock timeout, statement timeout.
-_TRANSIENT: Final = frozenset({"40P01", "40001", "55P03", "57014"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +117,10 @@ class Decider:
                     return
                 if items and self._spoiled(items[0], error):
                     return
-                if items and _is_transient(error) and (waits := waits + 1) > WAITS_MAX:
+                if items and is_transient(error) and (waits := waits + 1) > WAITS_MAX:
                     self._hand_back(items[0], error)
                     return
-                if not items or _is_transient(error):
+                if not items or is_transient(error):
                     log.warning("event_waits", extra={"events": len(items), "error": _text(error)})
                     self._stopping.wait(pause_s)
                     pause_s = min(pause_s * 2, self._settings.retry_longest_s)
@@ -155,7 +153,7 @@ class Decider:
         if fires:
             crash_point("coordinator.schedule.after")
         crash_point("coordinator.commit.after")
-        self._gate.batch_over()
+        self._committed()
         self._sender.deleted(confirmed)
         self._after_commit(items, outcome, advancing)
         self._observer.batch_done(len(items), time.monotonic() - began)
@@ -178,6 +176,11 @@ class Decider:
     def _take_back(self) -> None:
         if self._advancing is not None:
             self._advancing.take_back()
+        self._committed()
+
+    def _committed(self) -> None:
+        # What it moved is moved: a transaction that fails before it decides anything has nothing to take back.
+        self._advancing = None
         self._gate.batch_over()
 
     def _after_commit(self, items: list[AnyItem], outcome: Outcome, advancing: Advancing) -> None:
@@ -234,7 +237,7 @@ class Decider:
 
     def _spoiled(self, item: AnyItem, error: Exception) -> bool:
         """Quarantine what failed alone three times over (E2). False: it is to be tried again."""
-        item.failures += 0 if _is_transient(error) else 1
+        item.failures += 0 if is_transient(error) else 1
         if item.failures < FAILURES_MAX:
             return False
         log.error("event_quarantined", extra={"saga_id": item.saga_id, "error": _text(error)}, exc_info=error)
@@ -244,18 +247,21 @@ class Decider:
     def _quarantine(self, item: AnyItem, error: Exception) -> None:
         self._without_doors([item], error)
         try:
-            outcome, advancing = quarantine(self._database, item, _text(error), self._decide)
+            outcome, advancing = quarantine(self._database, item, _text(error), self._decide, self._take_back)
         except Exception as again:
             self._take_back()
             if isinstance(again, CommitUnknown):
                 self._sender.renew_owner()
             if isinstance(again, StoreUnavailable):
                 self._away(again)
+            elif is_transient(again):
+                log.warning("event_handed_back", extra={"saga_id": item.saga_id, "error": _text(again)})
             else:
                 # One event that cannot even be put aside must not end the thread that decides all others.
                 log.exception("event_not_quarantined", extra={"saga_id": item.saga_id})
             self._acknowledging.later([] if item.tag is None else [item.tag])
             return
+        self._committed()
         self._after_commit([item], outcome, advancing)
 
     def _away(self, error: Exception) -> None:
@@ -274,10 +280,6 @@ def _say(answer: Callable[[], None]) -> None:
         answer()
     except InvalidStateError:
         log.debug("answer_not_awaited")  # Its door has gone: a client that hung up.
-
-
-def _is_transient(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _TRANSIENT
 
 
 def _text(error: Exception) -> str:

@@ -49,11 +49,13 @@ class StartItem(Item):
     """A start, from a message, a door or a schedule.
 
     A door waits for `answer`; a message's sender for its receipt. `promised` is the id that a message's sender was
-    given where the saga has another, which follows from the key that its definition makes (`promised.py`).
+    given where the saga has another, which follows from the key that its definition makes (`promised.py`). `broken`:
+    it was tried and failed for this reason (E2), and is rejected with that.
     """
 
     start: Start
     promised: str = ""
+    broken: str = ""
     actor: str = ""
     trace: str = ""
     receipt: ReceiptTo | None = None
@@ -68,7 +70,7 @@ class StartItem(Item):
     def takes_key(self) -> bool:
         """Whether the definition's key is its own: it brings none, and no rule has made its id (K1, S4)."""
         of_schedule = self.tag is None and self.answer is None
-        return self.start.key is None and self.start.parent is None and not of_schedule
+        return self.start.key is None and self.start.parent is None and not of_schedule and not self.broken
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,8 +125,20 @@ class AdmitItem(Item):
 
 @dataclass(slots=True, kw_only=True)
 class BrokenItem(Item):
-    """An event of this saga was quarantined: the saga needs an operator (E2)."""
+    """An event of this saga was quarantined: the saga needs an operator (E2).
 
+    If that changes nothing, because it is over or there is none, `parent` hears of it instead.
+    """
+
+    reason: str
+    parent: Parent | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class SilentChildItem(Item):
+    """A child that cannot even be made stuck by the machine: `parent` hears that an operator is needed (K4)."""
+
+    parent: Parent
     reason: str
 
 
@@ -152,7 +166,8 @@ class ScheduleItem(Item):
 
 DoorItem: TypeAlias = StartItem | ActItem | SignalItem
 MessageItem: TypeAlias = ReplyItem | TellItem | ReportItem | DeadLetterItem
-AnyItem: TypeAlias = DoorItem | MessageItem | TimerItem | AdmitItem | BrokenItem | ScheduleItem
+BrokenOnes: TypeAlias = BrokenItem | SilentChildItem
+AnyItem: TypeAlias = DoorItem | MessageItem | TimerItem | AdmitItem | BrokenOnes | ScheduleItem
 
 
 def from_a_door(item: AnyItem) -> bool:

@@ -132,6 +132,11 @@ class Kin:
         """A standing child was called once more (K1)."""
         self._advancing.apply(live, Called(round=round_, held=self._advancing.gate.held()))
 
+    def silent(self, child: str, parent: Parent, reason: str) -> Message:
+        """A child cannot answer its parent, which waits without a time limit: an operator is needed there (K4)."""
+        stuck = Report(parent=parent, outcome=ReportOutcome.STUCK, reason=reason)
+        return report(self._advancing.prefix, child, stuck, bytes_max=self._advancing.body_bytes_max)[0]
+
     def _early(self, item: TellItem) -> Message | None:
         """The order came before its child's start, which it decides (K3). A child that will not be is told of (K5)."""
         event = item.event
