@@ -140,7 +140,7 @@ def _one(saga_id: UUID, act: str, body: dict[str, object], as_json: bool) -> Non
 
 def _many(body: dict[str, object], act: str, as_json: bool) -> None:
     """Page by page; each saga is told as it is decided. With --json one object a line."""
-    counts = {"applied": 0, "refused": 0, "would": 0}
+    counts = {"applied": 0, "refused": 0, "unknown": 0, "would": 0}
     cursor: str | None = None
     with coordinator() as api, Progress(transient=True, disable=as_json) as progress:
         task = progress.add_task(act, total=None)
@@ -155,13 +155,14 @@ def _many(body: dict[str, object], act: str, as_json: bool) -> None:
                 break
     if not as_json:
         told = f"{counts['would']} would be" if body["dry_run"] else f"{counts['applied']} done"
-        say(f"{act}: {told}, {counts['refused']} refused")
+        unknown = f", {counts['unknown']} unknown" if counts["unknown"] else ""
+        say(f"{act}: {told}, {counts['refused']} refused{unknown}")
 
 
 def _tell(one: Answer, as_json: bool) -> None:
     if as_json:
         print_json(one)
-    elif one["outcome"] == "refused":
-        click.echo(visible(f"{one['id']} {one['name']}: refused: {one['reason']}"))
+    elif one["outcome"] in ("refused", "unknown"):
+        click.echo(visible(f"{one['id']} {one['name']}: {one['outcome']}: {one['reason']}"))
     else:
         click.echo(f"{one['id']} {one['name']}: {one['outcome']}; it is {one['status']}")

@@ -15,7 +15,7 @@ from amends.coordinator import queries
 from amends.coordinator.engine.contract import ActAnswer, ActVerdict
 from amends.coordinator.http.access import Operator
 from amends.coordinator.http.acting import act_on
-from amends.coordinator.http.answers import Refusal
+from amends.coordinator.http.answers import Refusal, why_no_answer
 from amends.coordinator.http.door import Door
 from amends.coordinator.http.parameters import cursor_of, moment_or_none, plain, position_of
 from amends.coordinator.http.requests import (
@@ -190,11 +190,17 @@ def event_of(body: ActBody, actor: str) -> Act:
 
 async def _all(door: Door, rows: Sequence[Header], act: Act) -> list[ActedView]:
     """All of them at once: the decider takes them as one batch."""
-    answers = await asyncio.gather(*(door.answer(door.engine.submit_act(row.id, act)) for row in rows))
+    asked = [door.answer(door.engine.submit_act(row.id, act)) for row in rows]
+    # One that gets no answer must not take away what became of the others, nor the cursor that leads past it.
+    answers = await asyncio.gather(*asked, return_exceptions=True)
     return [_told(row, answer) for row, answer in zip(rows, answers, strict=True)]
 
 
-def _told(row: Header, answer: ActAnswer) -> ActedView:
+def _told(row: Header, answer: ActAnswer | BaseException) -> ActedView:
+    if isinstance(answer, Exception):
+        return _shown(row, "unknown", None, why_no_answer(answer))
+    if isinstance(answer, BaseException):
+        raise answer
     outcome = "applied" if answer.verdict is ActVerdict.APPLIED else "refused"
     return _shown(row, outcome, answer.status, answer.reason)
 

@@ -31,6 +31,10 @@ log = logging.getLogger(__name__)
 
 FIELD_CHARS_MAX: Final = 200
 RETRY_AFTER_S: Final = 1
+COMMIT_UNKNOWN: Final = (
+    "the database broke off during commit, so this may or may not have happened; "
+    "look, or repeat it: a start with the same key, and any act, is safe to repeat"
+)
 
 
 class Problem(BaseModel):
@@ -82,6 +86,18 @@ def answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _broken)
 
 
+def why_no_answer(error: Exception) -> str:
+    """Why it is not known what became of one of many things that were asked for at once."""
+    if isinstance(error, CommitUnknown):
+        return COMMIT_UNKNOWN
+    if isinstance(error, StoreUnavailable):
+        return "the database is away, or somebody else holds this saga; nothing was stored: try again"
+    if isinstance(error, Refusal | NotAccepting):
+        return str(error)
+    log.error("door_failed", extra={"error": type(error).__name__}, exc_info=error)
+    return "the coordinator failed on this saga; its log tells more"
+
+
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
     problem = error.problem
@@ -113,13 +129,7 @@ def _http(_: Request, error: Exception) -> JSONResponse:
 def _store_unavailable(_: Request, error: Exception) -> JSONResponse:
     again = {"Retry-After": str(RETRY_AFTER_S)}
     if isinstance(error, CommitUnknown):
-        return say_no(
-            503,
-            "outcome_unknown",
-            "the database broke off during commit, so this may or may not have happened; "
-            "look, or repeat it: a start with the same key, and any act, is safe to repeat",
-            headers=again,
-        )
+        return say_no(503, "outcome_unknown", COMMIT_UNKNOWN, headers=again)
     log.warning("door_without_database", extra={"error": type(error).__name__})
     return say_no(
         503, "database_unavailable", "the database is away; nothing was stored: try again", headers=again

@@ -46,11 +46,12 @@ class DoorState:
                 f"the coordinator has not decided within {timeout_s:g} s; it may still: look, or repeat it"
             )
             raise Refusal(503, "outcome_unknown", message) from None
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise NotAccepting("this coordinator is stopping; nothing was stored: try again") from None
+            why = str(error) or "this coordinator is stopping; nothing was stored: try again"
+            raise NotAccepting(why) from None
 
 
 async def _door(request: Request) -> DoorState:

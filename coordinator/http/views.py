@@ -24,11 +24,14 @@ class ActView(BaseModel):
 
 
 class ActedView(BaseModel):
-    """One of many sagas after an act, or before a dry run's. `reason` tells why it was refused."""
+    """One of many sagas after an act, or before a dry run's. `reason` tells why it was refused.
+
+    `unknown`: there was no answer for this saga, and `reason` tells why; look, or ask again.
+    """
 
     id: str
     name: str
-    outcome: Literal["applied", "refused", "would"]
+    outcome: Literal["applied", "refused", "unknown", "would"]
     status: str | None
     reason: str
 

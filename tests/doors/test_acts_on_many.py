@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from amends.outbox import wire
 from amends.participants import Client
@@ -128,6 +129,22 @@ def test_pages_follow_one_another_and_refusals_are_told(house: House) -> None:
     assert {one["id"] for one in acted} == set(ids)
     assert {one["outcome"] for one in acted} == {"refused"}
     assert "only a stuck step can be skipped" in acted[0]["reason"]
+
+
+@pytest.mark.usefixtures("locked_shelf")
+def test_a_saga_without_an_answer_takes_none_from_the_others(house: House, amends: Run) -> None:
+    """One that a newer release keeps, among others. Guard: `return_exceptions` in `http/acts.py`; without it: 503."""
+    ids = some_stuck(house, 3)
+    newer = text("UPDATE amends.saga SET format = format + 1 WHERE id = CAST(:id AS uuid)")
+    with house.doors.begin() as connection:
+        connection.execute(newer, {"id": ids[1]})
+
+    where = ["--status", "stuck", "--saga", "place-order", "--reason", "counted"]
+    said = amends("sagas", "finish", *where, url=house.server.url)
+
+    assert "finish: 2 done, 0 refused, 1 unknown" in said.err
+    assert f"{ids[1]} place-order: unknown: saga {ids[1]} is kept as a newer release keeps it" in said.out
+    assert [house.ended(saga_id)["status"] for saga_id in (ids[0], ids[2])] == ["compensated"] * 2
 
 
 @pytest.mark.parametrize(
