@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, InvalidStateError
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 from typing import Final
 
@@ -156,7 +157,7 @@ class Decider:
         self._committed()
         self._sender.deleted(confirmed)
         self._after_commit(items, outcome, advancing)
-        self._observer.batch_done(len(items), time.monotonic() - began)
+        _attempt(partial(self._observer.batch_done, len(items), time.monotonic() - began))
 
     def _decide(self, connection: Connection, items: list[AnyItem]) -> tuple[Outcome, Advancing]:
         now_ms = connection.exec_driver_sql(sql.NOW_MS).scalar_one()
@@ -184,18 +185,29 @@ class Decider:
         self._gate.batch_over()
 
     def _after_commit(self, items: list[AnyItem], outcome: Outcome, advancing: Advancing) -> None:
-        self._sender.offer(outcome.rows)
+        """Publish, tell, acknowledge, each whatever became of the one before: committed is committed.
+
+        Nothing raised here may reach who would process the items again: an act would be done, and audited, twice.
+        """
+        _attempt(partial(self._sender.offer, outcome.rows))
+        _attempt(partial(self._shelve, outcome))
+        _attempt(partial(self._receipt, outcome))
+        for tell in (*outcome.answers, *advancing.told):
+            _attempt(tell)
+        _attempt(partial(self._acknowledge, items, outcome))
+
+    def _shelve(self, outcome: Outcome) -> None:
         for live in outcome.lives:
             if live.definition is not None:
                 self._shelf.put(live.definition, live.now, live.birth)
+
+    def _receipt(self, outcome: Outcome) -> None:
         if outcome.receipts:
             crash_point("coordinator.receipt.before")
             self._sender.send(outcome.receipts)
             crash_point("coordinator.receipt.after")
-        for answer in outcome.answers:
-            _say(answer)
-        for tell in advancing.told:
-            tell()
+
+    def _acknowledge(self, items: list[AnyItem], outcome: Outcome) -> None:
         crash_point("coordinator.ack.before")
         not_ours = set(outcome.newer)
         self._acknowledging.done(
@@ -273,6 +285,13 @@ class Decider:
         if not self.database_up:
             log.info("database_back")
         self.database_up = True
+
+
+def _attempt(deed: Callable[[], None]) -> None:
+    try:
+        _say(deed)
+    except Exception:
+        log.exception("after_commit_failed")
 
 
 def _say(answer: Callable[[], None]) -> None:
