@@ -38,6 +38,7 @@ class Timing:
     done: list[tuple[str, str]] = field(default_factory=list)  # have had their say: to be deleted
     held: list[tuple[str, str, int]] = field(default_factory=list)  # saga, path, due again at
     counted: set[tuple[str, str]] = field(default_factory=set)  # timeouts that the breaker knows of
+    unheard: set[str] = field(default_factory=set)  # sagas that were stuck when their deadline came
 
     def fire(self, live: Live | None, timer: HeldTimer) -> None:
         """Let one timer have its say. A timer of something that moved on is done without one."""
@@ -46,6 +47,8 @@ class Timing:
                 # It was claimed by a clock that was ahead: a database that failed over may be behind it.
                 self.held.append((timer.saga_id, "", live.now.deadline))
                 return
+            if live.now.status is Status.STUCK:
+                self.unheard.add(timer.saga_id)
             self.advancing.apply(live, DeadlineReached(held=self.advancing.gate.held()))
         step = live.now.steps.get(timer.path) if live is not None else None
         if live is None or step is None or not _due(live, step, timer):

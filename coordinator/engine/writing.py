@@ -79,7 +79,7 @@ def _time(connection: Connection, lives: list[Live], ids: OutboxIds, timing: Tim
             if live.stored is not None:
                 ended.append(saga.id)
             continue
-        if _deadline_to_arm(live):
+        if _deadline_to_arm(live, timing):
             arm.append((saga.id, "", 0, None, saga.deadline, 0, None))
         for before, step in live.changed_steps():
             if step.due is not None and _same_attempt(before, step, ids, saga.id):
@@ -127,13 +127,13 @@ def _same_attempt(before: Step | None, step: Step, ids: OutboxIds, saga_id: str)
     )
 
 
-def _deadline_to_arm(live: Live) -> bool:
+def _deadline_to_arm(live: Live, timing: Timing) -> bool:
     """A saga's deadline is armed at its start, when it is moved, and again when the saga leaves stuck."""
     before, saga = live.stored, live.now
     if saga.deadline is None:
         return False
     if before is None:
         return True
-    return before.deadline != saga.deadline or (
-        before.status is Status.STUCK and saga.status is not Status.STUCK
-    )
+    # It may have become stuck, and left that again, in this very batch, its deadline coming in between.
+    was_stuck = before.status is Status.STUCK or saga.id in timing.unheard
+    return before.deadline != saga.deadline or (was_stuck and saga.status is not Status.STUCK)

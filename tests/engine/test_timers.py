@@ -7,8 +7,10 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
-from amends.coordinator import Saga, retry, step
-from amends.coordinator.engine.intake import TimerItem
+from amends.coordinator import Saga, chain, retry, step, wait
+from amends.coordinator.engine.intake import ReplyItem, TimerItem
+from amends.coordinator.saga.events import Outcome, Replied
+from amends.coordinator.saga.state import Op
 from tests.engine.scripted import reply
 from tests.engine.world import World
 from tests.waiting import eventually
@@ -117,3 +119,34 @@ def test_a_deadline_claimed_by_a_clock_that_was_ahead_is_held_until_its_time(wor
 
     world.wait_for(answer.saga_id, "compensated")
     assert "deadline" in world.value("SELECT error FROM amends.saga")
+
+
+def test_a_deadline_that_comes_while_a_saga_is_stuck_within_one_batch_comes_again(
+    make_world: Callable[..., World],
+) -> None:
+    """Invariant 1: what is stored was running before and is running after, and only its deadline ends it.
+
+    Guard: `unheard` in timing. Without it the timer is gone, and the saga waits for its signal for ever.
+    """
+    world = make_world(timer_poll_s=3_600.0).start()
+    charge = step("charge", to="payments", undo="refund", timeout="5m")
+    world.register(Saga("one", chain(charge, wait("go", timeout="1h")), version=1, deadline="1s"))
+    world.participant("payments", lambda command: None if command.op == "do" else reply(command, "payments"))
+    saga = world.start_saga("one", {}).saga_id
+    coordinator = world.coordinator
+    due = eventually(coordinator._ticking.claim, what="the deadline")
+    expired, done = (
+        ReplyItem(
+            saga_id=saga,
+            queue="payments.do",
+            event=Replied(path="charge", op=Op.DO, round=1, attempt=1, outcome=outcome),
+        )
+        for outcome in (Outcome.EXPIRED, Outcome.DONE)
+    )
+
+    coordinator._intake.put([expired, *due, done])
+    eventually(lambda: world.state(saga).steps.get("go"), what="the wait")
+    coordinator._intake.put(eventually(coordinator._ticking.claim, 5.0, what="the deadline, once more"))
+
+    world.wait_for(saga, "compensated")
+    assert world.replayed(saga) == world.state(saga)
