@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -260,6 +261,10 @@ def _step(row: Sequence[Any]) -> StepRow:
     return StepRow(*row[:14], *beside)
 
 
+def _moment(name: str, value: datetime | timedelta) -> str:
+    return f"now() - %({name})s" if isinstance(value, timedelta) else f"%({name})s"
+
+
 def _conditions(
     wanted: SagaFilter, after: Position | None, ids: list[str] | None
 ) -> tuple[list[str], dict[str, object]]:
@@ -282,9 +287,9 @@ def _conditions(
     if wanted.parent is not None:
         narrow("parent_id = %(parent)s::uuid", parent=wanted.parent)
     if wanted.before is not None:
-        narrow("created_at < %(before)s", before=wanted.before)
+        narrow(f"created_at < {_moment('before', wanted.before)}", before=wanted.before)
     if wanted.after is not None:
-        narrow("created_at > %(since)s", since=wanted.after)
+        narrow(f"created_at > {_moment('since', wanted.after)}", since=wanted.after)
     if after is not None:
         narrow(
             "(created_at, id) < (%(at)s::timestamptz, %(at_id)s::uuid)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from amends.coordinator.saga.json import Json
@@ -167,15 +167,18 @@ class StoredDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SagaFilter:
-    """Which sagas to list; what is None or empty does not narrow. Both times are of the saga's start."""
+    """Which sagas to list; what is None or empty does not narrow. Both times are of the saga's start.
+
+    A timedelta is so long ago: the database's clock is the one that the start was stamped by, not the door's.
+    """
 
     statuses: Collection[str] = ()
     name: str | None = None
     key: str | None = None
     labels: Mapping[str, str] | None = None
     parent: str | None = None
-    before: datetime | None = None
-    after: datetime | None = None
+    before: datetime | timedelta | None = None
+    after: datetime | timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -60,7 +60,7 @@ class DueFilter:
     participant: str | None = None
     labels: Mapping[str, str] | None = None
     kind: str | None = None
-    before: datetime | None = None
+    within: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ def _conditions(wanted: DueFilter, after: DuePosition | None) -> tuple[list[str]
     elif wanted.kind is not None:
         phase = next(phase for phase, kind in KINDS.items() if kind == wanted.kind)
         narrow("timer.path <> '' AND step.phase = %(phase)s", phase=phase)
-    if wanted.before is not None:
-        narrow("timer.due_at < %(before)s", before=wanted.before)
+    if wanted.within is not None:
+        narrow("timer.due_at < now() + %(within)s", within=wanted.within)
     if after is not None:
         narrow(
             "(timer.due_at, timer.saga_id, timer.path) > (%(at)s::timestamptz, %(at_id)s::uuid, %(at_path)s::text)",

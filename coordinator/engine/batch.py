@@ -261,7 +261,7 @@ class Batch:
         self.outcome.answers.append(lambda: item.answer.set_result(answer))
 
     def _applied(self, live: Live, item: ActItem) -> ActAnswer:
-        act = item.act
+        act = item.at(max(self._advancing.now_ms, live.now.clock))
         if live.now.status.ended:
             reason = f"the saga has ended: it is {live.now.status.value}, and nothing changes it any more"
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)

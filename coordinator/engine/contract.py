@@ -127,8 +127,11 @@ class Engine(Protocol):
     def submit_start(self, start: Start, *, actor: str, trace: str = "") -> Future[StartAnswer]:
         """Start a saga in the engine's next batch; `trace` is the W3C traceparent it belongs to."""
 
-    def submit_act(self, saga_id: str, act: Act) -> Future[ActAnswer]:
-        """Apply an operator's act in the engine's next batch."""
+    def submit_act(self, saga_id: str, act: Act, *, in_ms: int | None = None) -> Future[ActAnswer]:
+        """Apply an operator's act in the engine's next batch.
+
+        With `in_ms` its deadline, or what it makes due, is so many ms from the saga's now, whatever the act says.
+        """
 
     def submit_signal(
         self, saga_id: str, name: str, payload: bytes, *, message_id: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Condition
 from typing import TypeAlias
 from uuid import UUID
 
 from amends.coordinator.engine.contract import ActAnswer, SignalAnswer, StartAnswer
-from amends.coordinator.saga.events import Act, Replied, Reported, Signalled, Told
+from amends.coordinator.saga.events import Act, Edit, MoveTimer, Replied, Reported, Retry, Signalled, Told
 from amends.coordinator.saga.state import Parent
 from amends.coordinator.schedules.missed import Plan
 from amends.outbox.wire import Start
@@ -75,10 +75,26 @@ class StartItem(Item):
 
 @dataclass(slots=True, kw_only=True)
 class ActItem(Item):
-    """An operator's act."""
+    """An operator's act. `in_ms` is how long from now its deadline is, or what it makes due; None: as the act says.
+
+    Only the engine knows which time it is for the saga: a door's clock may be another.
+    """
 
     act: Act
+    in_ms: int | None = None
     answer: Future[ActAnswer]
+
+    def at(self, now_ms: int) -> Act:
+        """The act with the time that it has when it is applied then."""
+        if self.in_ms is None:
+            return self.act
+        match self.act:
+            case Retry() | Edit():
+                return replace(self.act, deadline=now_ms + self.in_ms)
+            case MoveTimer():
+                return replace(self.act, due=now_ms + self.in_ms)
+            case _:
+                return self.act
 
 
 @dataclass(slots=True, kw_only=True)

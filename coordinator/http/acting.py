@@ -12,9 +12,11 @@ from amends.coordinator.http.views import ActView
 from amends.coordinator.saga.events import Act
 
 
-async def act_on(door: DoorState, saga_id: UUID, act: Act) -> ActView:
-    """Do it in the engine's next batch. Raises: Refusal (409) if it does not fit; UnknownSaga."""
-    answer = await door.answer(door.engine.submit_act(str(saga_id), act))
+async def act_on(door: DoorState, saga_id: UUID, act: Act, in_ms: int | None = None) -> ActView:
+    """Do it in the engine's next batch; its time is `in_ms` from the saga's now, if that is given.
+
+    Raises: Refusal (409) if it does not fit; UnknownSaga."""
+    answer = await door.answer(door.engine.submit_act(str(saga_id), act, in_ms=in_ms))
     match answer.verdict:
         case ActVerdict.APPLIED:
             return ActView(id=answer.saga_id, status=answer.status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 from uuid import UUID
@@ -104,13 +103,13 @@ class ManyBody(Body):
 @router.post("/{saga_id}/retry")
 async def retry_saga(saga_id: UUID, body: RetryBody, door: Door, caller: Operator) -> ActView:
     """Make everything outstanding due again; stuck steps in a new round."""
-    return await act_on(door, saga_id, event_of(body, caller.name))
+    return await act_on(door, saga_id, event_of(body, caller.name), in_ms_of(body))
 
 
 @router.post("/{saga_id}/edit")
 async def edit_step(saga_id: UUID, body: EditBody, door: Door, caller: Operator) -> ActView:
     """Give a step other args and ask it again in a new round. If it ran in an older one, the saga tells."""
-    return await act_on(door, saga_id, event_of(body, caller.name))
+    return await act_on(door, saga_id, event_of(body, caller.name), in_ms_of(body))
 
 
 @router.post("/{saga_id}/skip")
@@ -158,16 +157,15 @@ async def act_on_many(body: ManyBody, door: Door, caller: Operator) -> ActedPage
     if body.dry_run:
         acted = [_shown(row, "would", row.status, "") for row in chosen]
     else:
-        acted = await _all(door, chosen, event_of(body.what, caller.name))
+        acted = await _all(door, chosen, event_of(body.what, caller.name), in_ms_of(body.what))
     return ActedPage(sagas=acted, next=following)
 
 
 def event_of(body: ActBody, actor: str) -> Act:
-    """The act that a body asks for."""
+    """The act that a body asks for; its new deadline is `in_ms_of`."""
     match body:
         case EditBody():
-            deadline = _from_now(body.deadline)
-            return Edit(actor=actor, reason=body.reason, path=body.path, args=body.args, deadline=deadline)
+            return Edit(actor=actor, reason=body.reason, path=body.path, args=body.args)
         case ForceBody():
             if body.refuse and body.result is not None:
                 message = "result: a refusal has none; say `result` or `refuse`"
@@ -178,8 +176,7 @@ def event_of(body: ActBody, actor: str) -> Act:
         case SkipBody():
             return Skip(actor=actor, reason=body.reason, path=body.path)
         case RetryBody():
-            deadline = _from_now(body.deadline)
-            return Retry(actor=actor, reason=body.reason, path=body.path, deadline=deadline)
+            return Retry(actor=actor, reason=body.reason, path=body.path)
         case CompensateMany():
             return Compensate(actor=actor, reason=body.reason)
         case FinishMany():
@@ -188,9 +185,15 @@ def event_of(body: ActBody, actor: str) -> Act:
             raise AssertionError(f"{type(body).__name__} is no act")
 
 
-async def _all(door: Door, rows: Sequence[Header], act: Act) -> list[ActedView]:
+def in_ms_of(body: ActBody) -> int | None:
+    """How long from now the deadline is that a body sets."""
+    deadline = body.deadline if isinstance(body, RetryBody | EditBody) else None
+    return None if deadline is None else duration_of(deadline)
+
+
+async def _all(door: Door, rows: Sequence[Header], act: Act, in_ms: int | None) -> list[ActedView]:
     """All of them at once: the decider takes them as one batch."""
-    asked = [door.answer(door.engine.submit_act(row.id, act)) for row in rows]
+    asked = [door.answer(door.engine.submit_act(row.id, act, in_ms=in_ms)) for row in rows]
     # One that gets no answer must not take away what became of the others, nor the cursor that leads past it.
     answers = await asyncio.gather(*asked, return_exceptions=True)
     return [_told(row, answer) for row, answer in zip(rows, answers, strict=True)]
@@ -207,7 +210,3 @@ def _told(row: Header, answer: ActAnswer | BaseException) -> ActedView:
 
 def _shown(row: Header, outcome: Any, status: str | None, reason: str) -> ActedView:
     return ActedView(id=row.id, name=row.name, outcome=outcome, status=status, reason=reason)
-
-
-def _from_now(duration: str | None) -> int | None:
-    return None if duration is None else time.time_ns() // 1_000_000 + duration_of(duration)

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from amends.coordinator.http.answers import Refusal
@@ -32,12 +32,12 @@ def plain(field: str, text: str | None) -> str | None:
     return text
 
 
-def moment_or_none(field: str, text: str | None) -> datetime | None:
-    """A time, or that of a duration ago. Raises: Refusal (422)."""
+def moment_or_none(field: str, text: str | None) -> datetime | timedelta | None:
+    """A time, or how long ago. Raises: Refusal (422)."""
     if text is None:
         return None
     try:
-        return moment_of(text, datetime.now(UTC))
+        return moment_of(text)
     except (ValueError, OverflowError) as error:
         raise Refusal(422, "invalid_request", f"{field}: {error}", field) from None
 

@@ -32,10 +32,10 @@ def duration_of(text: str) -> int:
     return length
 
 
-def moment_of(text: str, now: datetime) -> datetime:
-    """The moment a time in ISO 8601 names, or that was a duration ago. Raises: ValueError, which says the form."""
+def moment_of(text: str) -> datetime | timedelta:
+    """The moment a time in ISO 8601 names, or how long ago it was. Raises: ValueError, which says the form."""
     if milliseconds(text) is not None:
-        return now - timedelta(milliseconds=duration_of(text))
+        return timedelta(milliseconds=duration_of(text))
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -173,20 +173,29 @@ class MoveTimerBody(ActBody):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
-        self.due(datetime.now(UTC))
-        return self
-
-    def due(self, now: datetime) -> int:
-        """The time that is meant, in ms since 1970. Raises: ValueError, which says the form."""
         if (self.to is None) is (self.within is None):
             raise ValueError("say when: either `to`, a time, or `in`, a duration from now")
-        if self.within is not None:
-            length = milliseconds(self.within)
-            if length is None or length > DURATION_MAX_MS:
-                raise ValueError("in: must be a duration such as 30s, 15m, 24h or 7d, at most 366d")
-            return round(now.timestamp() * 1000) + length
+        if self.to is not None:
+            self.due_ms()
+        else:
+            self.in_ms()
+        return self
+
+    def in_ms(self) -> int | None:
+        """How long from now is meant; None if it is a time. Raises: ValueError, which says the form."""
+        if self.within is None:
+            return None
+        length = milliseconds(self.within)
+        if length is None or length > DURATION_MAX_MS:
+            raise ValueError("in: must be a duration such as 30s, 15m, 24h or 7d, at most 366d")
+        return length
+
+    def due_ms(self) -> int:
+        """The time that is meant, in ms since 1970; 0 if it is a duration. Raises: ValueError, which says the form."""
+        if self.to is None:
+            return 0
         try:
-            moment = datetime.fromisoformat(self.to or "")
+            moment = datetime.fromisoformat(self.to)
         except ValueError:
             raise ValueError("to: must be a time such as 2026-01-31T12:00:00Z") from None
         return round((moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp() * 1000)

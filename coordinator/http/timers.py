@@ -56,7 +56,7 @@ async def list_timers(
         participant=plain("participant", participant),
         labels=labels_of(label or ()),
         kind=kind.value if kind is not None else None,
-        before=_ahead(within),
+        within=_ahead(within),
     )
     # One more than asked for tells whether there is a next page.
     rows = await door.reading.run(page_of_timers, wanted, _position(cursor), limit + 1)
@@ -68,10 +68,8 @@ async def list_timers(
 @router.post("/sagas/{saga_id}/timers/move")
 async def move_timer(saga_id: UUID, body: MoveTimerBody, door: Door, caller: Operator) -> ActView:
     """Let what is due for a step come at another time, or the saga's deadline. What is past is due now."""
-    due = body.due(datetime.now(UTC))
-    return await act_on(
-        door, saga_id, MoveTimer(actor=caller.name, reason=body.reason, path=body.path, due=due)
-    )
+    act = MoveTimer(actor=caller.name, reason=body.reason, path=body.path, due=body.due_ms())
+    return await act_on(door, saga_id, act, body.in_ms())
 
 
 @router.post("/sagas/{saga_id}/timers/cancel")
@@ -97,11 +95,11 @@ def _shown(row: DueRow) -> TimerView:
     )
 
 
-def _ahead(within: str | None) -> datetime | None:
+def _ahead(within: str | None) -> timedelta | None:
     if within is None:
         return None
     try:
-        return datetime.now(UTC) + timedelta(milliseconds=duration_of(within))
+        return timedelta(milliseconds=duration_of(within))
     except ValueError as error:
         raise Refusal(422, "invalid_request", f"within: {error}", "within") from None
 
