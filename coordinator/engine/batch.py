@@ -266,12 +266,14 @@ class Batch:
             reason = f"the saga has ended: it is {live.now.status.value}, and nothing changes it any more"
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
         try:
-            changed = self._advancing.apply(live, act)
+            changed = (self._advancing.would if item.dry else self._advancing.apply)(live, act)
         except ActRefused as refusal:
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, str(refusal), live.now.status.value)
         if not changed:
             reason = "nothing to do: nothing is outstanding"
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
+        if item.dry:
+            return ActAnswer(item.saga_id, ActVerdict.FITS, "", live.now.status.value)
         details = None
         if isinstance(act, Retry | Edit) and act.deadline:
             details = json_text({"deadline": act.deadline})

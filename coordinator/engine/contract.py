@@ -54,9 +54,13 @@ class StartAnswer:
 
 
 class ActVerdict(StrEnum):
-    """What became of an operator's act. `refused`: it does not fit the saga as it stands; nothing changed."""
+    """What became of an operator's act. `refused`: it does not fit the saga as it stands; nothing changed.
+
+    `fits`: of a dry run; it would be applied to the saga as it stands, and nothing changed.
+    """
 
     APPLIED = "applied"
+    FITS = "fits"
     REFUSED = "refused"
     UNKNOWN_SAGA = "unknown_saga"
 
@@ -127,8 +131,10 @@ class Engine(Protocol):
     def submit_start(self, start: Start, *, actor: str, trace: str = "") -> Future[StartAnswer]:
         """Start a saga in the engine's next batch; `trace` is the W3C traceparent it belongs to."""
 
-    def submit_act(self, saga_id: str, act: Act, *, in_ms: int | None = None) -> Future[ActAnswer]:
-        """Apply an operator's act in the engine's next batch.
+    def submit_act(
+        self, saga_id: str, act: Act, *, in_ms: int | None = None, dry: bool = False
+    ) -> Future[ActAnswer]:
+        """Apply an operator's act in the engine's next batch; with `dry` only tell whether it would be (`FITS`).
 
         With `in_ms` its deadline, or what it makes due, is so many ms from the saga's now, whatever the act says.
         """

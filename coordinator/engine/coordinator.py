@@ -183,10 +183,15 @@ class Coordinator:
         self._put(item)
         return answer
 
-    def submit_act(self, saga_id: str, act: Act, *, in_ms: int | None = None) -> Future[ActAnswer]:
-        """Apply an operator's act in the next batch; with `in_ms` its time is so many ms from the saga's now."""
+    def submit_act(
+        self, saga_id: str, act: Act, *, in_ms: int | None = None, dry: bool = False
+    ) -> Future[ActAnswer]:
+        """Apply an operator's act in the next batch, or tell whether it fits (`dry`).
+
+        With `in_ms` its time is so many ms from the saga's now.
+        """
         answer: Future[ActAnswer] = Future()
-        self._put(ActItem(saga_id=saga_id, act=act, in_ms=in_ms, answer=answer))
+        self._put(ActItem(saga_id=saga_id, act=act, in_ms=in_ms, answer=answer, dry=dry))
         return answer
 
     def submit_signal(

@@ -77,12 +77,14 @@ class StartItem(Item):
 class ActItem(Item):
     """An operator's act. `in_ms` is how long from now its deadline is, or what it makes due; None: as the act says.
 
-    Only the engine knows which time it is for the saga: a door's clock may be another.
+    Only the engine knows which time it is for the saga: a door's clock may be another. `dry`: only whether it fits is
+    wanted; it changes nothing.
     """
 
     act: Act
     in_ms: int | None = None
     answer: Future[ActAnswer]
+    dry: bool = False
 
     def at(self, now_ms: int) -> Act:
         """The act with the time that it has when it is applied then."""

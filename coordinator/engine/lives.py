@@ -121,6 +121,13 @@ class Advancing:
         self._tell_kin(live, effects)
         return True
 
+    def would(self, live: Live, event: Event) -> bool:
+        """Whether `apply` would change anything. Nothing changes, and nobody is told. Raises: as `apply`."""
+        if live.definition is None:
+            return False
+        after, _ = advance(live.definition, live.now, event, self.now_ms)
+        return after is not live.now
+
     def _tell_kin(self, live: Live, effects: Iterable[Effect]) -> None:
         """Write to parents and children; through the outbox, with receipts (K1, O1)."""
         for effect in effects:

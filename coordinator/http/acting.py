@@ -18,7 +18,7 @@ async def act_on(door: DoorState, saga_id: UUID, act: Act, in_ms: int | None = N
     Raises: Refusal (409) if it does not fit; UnknownSaga."""
     answer = await door.answer(door.engine.submit_act(str(saga_id), act, in_ms=in_ms))
     match answer.verdict:
-        case ActVerdict.APPLIED:
+        case ActVerdict.APPLIED | ActVerdict.FITS:
             return ActView(id=answer.saga_id, status=answer.status)
         case ActVerdict.REFUSED:
             raise Refusal(409, "act_refused", answer.reason)

@@ -39,6 +39,10 @@ router = APIRouter(prefix="/sagas", tags=["acts"])
 
 MANY_MAX: Final = 200
 MANY: Final = 50
+_OUTCOMES: Final[dict[ActVerdict, Literal["applied", "would"]]] = {
+    ActVerdict.APPLIED: "applied",
+    ActVerdict.FITS: "would",
+}
 
 
 class RetryMany(RetryBody):
@@ -95,7 +99,7 @@ class ManyBody(Body):
 
     what: Annotated[AnyAct, Field(discriminator="act", description="The act, with its fields.")]
     where: Where
-    dry_run: bool = Field(False, description="Only tell which sagas it would be.")
+    dry_run: bool = Field(False, description="Only tell which sagas it would be, and which would refuse.")
     cursor: str | None = Field(None, max_length=200, description="`next` of the answer before.")
     limit: int = Field(MANY, ge=1, le=MANY_MAX)
 
@@ -154,10 +158,8 @@ async def act_on_many(body: ManyBody, door: Door, caller: Operator) -> ActedPage
     rows = await door.reading.run(queries.page_of_sagas, wanted, position_of(body.cursor), body.limit + 1)
     chosen = rows[: body.limit]
     following = cursor_of(Position(chosen[-1].created_at, chosen[-1].id)) if len(rows) > body.limit else None
-    if body.dry_run:
-        acted = [_shown(row, "would", row.status, "") for row in chosen]
-    else:
-        acted = await _all(door, chosen, event_of(body.what, caller.name), in_ms_of(body.what))
+    what = body.what
+    acted = await _all(door, chosen, event_of(what, caller.name), in_ms_of(what), dry=body.dry_run)
     return ActedPage(sagas=acted, next=following)
 
 
@@ -191,9 +193,11 @@ def in_ms_of(body: ActBody) -> int | None:
     return None if deadline is None else duration_of(deadline)
 
 
-async def _all(door: Door, rows: Sequence[Header], act: Act, in_ms: int | None) -> list[ActedView]:
+async def _all(
+    door: Door, rows: Sequence[Header], act: Act, in_ms: int | None, *, dry: bool
+) -> list[ActedView]:
     """All of them at once: the decider takes them as one batch."""
-    asked = [door.answer(door.engine.submit_act(row.id, act, in_ms=in_ms)) for row in rows]
+    asked = [door.answer(door.engine.submit_act(row.id, act, in_ms=in_ms, dry=dry)) for row in rows]
     # One that gets no answer must not take away what became of the others, nor the cursor that leads past it.
     answers = await asyncio.gather(*asked, return_exceptions=True)
     return [_told(row, answer) for row, answer in zip(rows, answers, strict=True)]
@@ -204,8 +208,7 @@ def _told(row: Header, answer: ActAnswer | BaseException) -> ActedView:
         return _shown(row, "unknown", None, why_no_answer(answer))
     if isinstance(answer, BaseException):
         raise answer
-    outcome = "applied" if answer.verdict is ActVerdict.APPLIED else "refused"
-    return _shown(row, outcome, answer.status, answer.reason)
+    return _shown(row, _OUTCOMES.get(answer.verdict, "refused"), answer.status, answer.reason)
 
 
 def _shown(row: Header, outcome: Any, status: str | None, reason: str) -> ActedView:

@@ -147,6 +147,22 @@ def test_a_saga_without_an_answer_takes_none_from_the_others(house: House, amend
     assert [house.ended(saga_id)["status"] for saga_id in (ids[0], ids[2])] == ["compensated"] * 2
 
 
+@pytest.mark.usefixtures("locked_shelf")
+def test_a_dry_run_tells_who_would_refuse_and_changes_nothing(house: House, amends: Run) -> None:
+    """Guard: the act is asked, dry (`Advancing.would`); without it every saga "would be", and refuses later."""
+    (saga_id,) = some_stuck(house, 1)
+    skip = ["sagas", "skip", "--status", "stuck", "--step"]
+
+    settled = amends(*skip, "charge", "--reason", "x", "--dry-run", "--json", url=house.server.url)
+    fitting = amends(*skip, "reserve", "--reason", "x", "--dry-run", "--json", url=house.server.url)
+
+    assert [one["outcome"] for one in settled.lines] == ["refused"]
+    assert "only a stuck step can be skipped" in settled.lines[0]["reason"]
+    assert [(one["id"], one["outcome"]) for one in fitting.lines] == [(saga_id, "would")]
+    assert house.http().get(f"/sagas/{saga_id}").json()["status"] == "stuck"
+    assert house.world.value("SELECT count(*) FROM amends.audit WHERE saga_id IS NOT NULL") == 0
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
