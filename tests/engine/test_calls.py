@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Engine, text
 
 from amends.coordinator import Saga, call, chain, rollout, wait
-from amends.coordinator.catalog import Catalog
+from amends.coordinator.catalog import INSERT_DEFINITION, Catalog
 from amends.coordinator.saga.errors import InvalidDefinition
+from amends.coordinator.saga.json import canonical
 from tests.waiting import eventually
 
 
@@ -80,6 +81,37 @@ def test_calls_of_another_version_are_no_circle(coordinator_database: Engine) ->
     registered(catalog, calls("b", 2, "a", pinned=3), calls("a", 3, "b"))
     with pytest.raises(InvalidDefinition, match="'b' calls 'a' calls 'b'"):
         rollout.activate(coordinator_database, "b", 2, actor="ann", reason="", check=catalog.check_calls)
+
+
+def test_a_version_is_not_gone_back_to_once_another_saga_calls_it(coordinator_database: Engine) -> None:
+    """While a@2 calls nothing, b@2 may call a; then nobody goes back to a@1. Guard: `check` in rollout.activate."""
+    catalog = Catalog(coordinator_database)
+    for saga in (calls("b", 1), calls("a", 1, "b"), calls("a", 2), calls("b", 2, "a")):
+        catalog.register(saga.definition, actor="test")
+
+    with pytest.raises(InvalidDefinition, match="'a' calls 'b' calls 'a'"):
+        rollout.activate(coordinator_database, "a", 1, actor="ann", reason="", check=catalog.check_calls)
+
+
+def test_two_registrations_at_once_close_no_circle_together(coordinator_database: Engine) -> None:
+    """Guard: LOCK_CALLS in Catalog._refuse_cycles: the lock of a name keeps only changes of that name apart."""
+    catalog = Catalog(coordinator_database)
+    with coordinator_database.connect() as other, other.begin():
+        # One that is about to register a@1, which calls b: it holds what the other then waits for.
+        catalog._refuse_cycles(other, calls("a", 1, "b").definition)
+        with ThreadPoolExecutor(1) as thread:
+            second = thread.submit(catalog.register, calls("b", 1, "a").definition, actor="test")
+            waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'")
+            with coordinator_database.connect() as looking:
+                eventually(lambda: looking.execute(waits).scalar() or second.done(), what="the second")
+            definition = calls("a", 1, "b").definition
+            row = {"name": "a", "version": 1, "hash": definition.hash, "actor": "test"}
+            other.exec_driver_sql(INSERT_DEFINITION, {**row, "body": canonical(definition.to_json())})
+            rollout.make_active(other, "a", 1)
+            other.commit()
+
+            with pytest.raises(InvalidDefinition, match="'b' calls 'a' calls 'b'"):
+                second.result(10)
 
 
 def test_two_activations_at_once_close_no_circle_together(coordinator_database: Engine) -> None:
