@@ -149,6 +149,7 @@ def _ahead(paths: Iterable[str], count: int) -> Iterator[str]:
     """The same steps of the items before these: a compensation goes through them from the last one down."""
     for path in paths:
         name, slash, number = path.rpartition("/")
-        if slash:
+        # An operator's act may name anything.
+        if slash and number.isascii() and number.isdigit():
             for before in range(max(0, int(number) - count), int(number)):
                 yield f"{name}/{before}"

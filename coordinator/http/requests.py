@@ -61,7 +61,12 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX)
 Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_CHARS_MAX), _PRINTABLE]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARS_MAX), _PRINTABLE]
 LabelValue = Annotated[str, StringConstraints(max_length=LABEL_CHARS_MAX), _PRINTABLE]
-Path = Annotated[str, StringConstraints(min_length=1, max_length=PATH_CHARS_MAX), _PRINTABLE]
+Path = Annotated[
+    str,
+    # A step's name, and the numbers of the items that it is for.
+    StringConstraints(min_length=1, max_length=PATH_CHARS_MAX, pattern=r"^[^/]+(/[0-9]+)*$"),
+    _PRINTABLE,
+]
 Duration = Annotated[str, AfterValidator(_duration)]
 Reason = Annotated[
     str,

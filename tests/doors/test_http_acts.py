@@ -106,6 +106,7 @@ def test_an_act_that_does_not_fit_changes_nothing_and_says_why(house: House) -> 
         ("retry", {"reason": "x", "deadline": "soon"}, "deadline"),
         ("retry", {"reason": "x", "deadline": "9999d"}, "deadline"),
         ("skip", {"reason": "x"}, "path"),
+        ("retry", {"reason": "x", "path": "reserve/x"}, "path"),
         ("compensate", {"reason": "x", "force": True}, "force"),
     ],
 )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
 from sqlalchemy import Engine
 
 from amends.coordinator import Saga, arg, chain, each, item, outer, result, step
+from amends.coordinator.engine.contract import ActVerdict
+from amends.coordinator.saga.events import Retry
 from amends.outbox import wire
 from tests.engine.scripted import Scripted, reply
 from tests.engine.world import World
@@ -174,3 +177,21 @@ def test_a_coordinator_that_knows_nothing_of_it_goes_on(
         assert second.replayed(saga) == second.state(saga)
     finally:
         second.close()
+
+
+@pytest.mark.parametrize("path", ["reserve/x", "reserve/²", "reserve/9"])
+def test_an_act_on_an_item_that_is_none_is_refused(world: World, path: str) -> None:
+    """While it compensates, which reads ahead. Guard: isascii and isdigit in `_ahead`; without them, quarantine."""
+    stock = world.participant("stock", lambda command: None)
+    world.register(
+        Saga("each-odd", each(arg, step("reserve", to="stock", undo="free", args=item)), version=1)
+    )
+    saga = world.start_saga("each-odd", [0, 1]).saga_id
+    stock.answer(stock.wait_for("do", "reserve/0"))
+    stock.answer(stock.wait_for("do", "reserve/1"), "refused", reason="none left")
+    stock.wait_for("undo", "reserve/0")
+
+    answer = world.act(saga, Retry(actor="ann", reason="x", path=path))
+
+    assert (answer.verdict, answer.status) == (ActVerdict.REFUSED, "compensating")
+    assert f"no step '{path}' has begun" in answer.reason
