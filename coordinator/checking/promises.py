@@ -6,6 +6,7 @@ saga compensates. That is `LEFT`: the author has said so, and is shown what it m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from amends.coordinator.checking.barrier import Row
 from amends.coordinator.checking.moves import Move
 from amends.coordinator.checking.worlds import World
 from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.durations import written
 from amends.coordinator.saga.effects import Ended, Send
 from amends.coordinator.saga.leaves import StepNode
 from amends.coordinator.saga.state import Did, Op, Phase, Pivot, Saga, Status, Step
@@ -21,6 +23,7 @@ from amends.coordinator.saga.walk import Place, outer_scope, scope_of
 
 LEFT: Final = "left behind"
 STUCK: Final = "stuck"
+_ATTEMPTS: Final = re.compile(r"given up after \d+ attempts")
 
 
 class Finding(NamedTuple):
@@ -47,7 +50,18 @@ def findings(definition: Definition, before: World, move: Move) -> Iterator[Find
             yield Finding("1", "", f"it is {saga.status}, with something still outstanding")
     if saga.status is Status.STUCK and before.saga.status is not Status.STUCK:
         for step in saga.stuck_steps:
-            yield Finding(STUCK, step.path, step.error)
+            yield Finding(STUCK, step.path, _why(definition, step))
+
+
+def _why(definition: Definition, step: Step) -> str:
+    """Why a step needs an operator. How often the model tried it tells nothing: what gives up is its policy."""
+    node = definition.plan.by_id[step.node].node
+    if not isinstance(node, StepNode):
+        return step.error
+    policy = node.retry if step.op is Op.DO else node.undo_retry
+    tries = [] if policy.limit is None else [f"{policy.limit} retries"]
+    times = [] if policy.within is None else [written(policy.within)]
+    return _ATTEMPTS.sub(" or ".join(["given up", *tries, *times]).replace(" or", " after", 1), step.error)
 
 
 def findings_at_the_end(definition: Definition, world: World) -> Iterator[Finding]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from amends.coordinator.checking.exploring import Bounds, Counterexample, Explored, explore
+from amends.coordinator.checking.exploring import Bounds, Budget, Counterexample, Explored, explore
 from amends.coordinator.checking.forecasts import durations, warnings
 from amends.coordinator.cli.command import json_option
 from amends.coordinator.cli.loading import load_saga
 from amends.coordinator.cli.printing import print_json, say
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.durations import DAY, HOUR, written
+from amends.coordinator.saga.leaves import StepNode
 
 
 @click.command()
@@ -62,13 +63,15 @@ def check(
     """Explore every order in which answers, refusals, failures, silence, late and doubled messages, crashes and
     operators' acts can come: `amends check shop.sagas:place_order`.
 
-    Tells that the invariants hold, or shows the shortest run in which one does not, or in which something is left
-    behind. Exit status 1 if there is such a run. With --json: one object a line.
+    Runs in which nothing goes wrong are gone through first, then those with one mishap, and so on. Tells that the
+    invariants hold, or how far they were seen to hold, or shows the shortest run in which one does not, or in which
+    something is left behind. Exit status 1 if there is such a run. With --json: one object a line.
     """
     bounds = Bounds(mishaps=mishaps, acts=acts, states_max=states, seconds_max=seconds)
     bad = False
-    for reference in sagas:
-        definition = load_saga(reference).definition
+    definitions = [load_saga(reference).definition for reference in sagas]
+    _known_steps(definitions, allow_left)
+    for definition in definitions:
         explored = _explored(definition, bounds, quiet=as_json)
         left = [one for one in explored.left if one.finding.path.partition("/")[0] not in allow_left]
         bad = bad or bool(explored.broken or left)
@@ -78,6 +81,19 @@ def check(
             _print(definition, explored, left)
     if bad:
         context.exit(1)
+
+
+def _known_steps(definitions: list[Definition], names: tuple[str, ...]) -> None:
+    steps = {
+        name
+        for definition in definitions
+        for name, place in definition.plan.by_name.items()
+        if isinstance(place.node, StepNode)
+    }
+    for name in names:
+        if name not in steps:
+            known = ", ".join(sorted(steps)) or "none"
+            raise click.BadParameter(f"there is no step {name!r}; steps: {known}", param_hint="--allow-left")
 
 
 def _explored(definition: Definition, bounds: Bounds, *, quiet: bool) -> Explored:
@@ -93,15 +109,17 @@ def _explored(definition: Definition, bounds: Bounds, *, quiet: bool) -> Explore
 
 def _print(definition: Definition, explored: Explored, left: list[Counterexample]) -> None:
     name = f"{definition.name} version {definition.version}"
-    looked = f"{explored.states:,} states, {_bound(explored)}"
+    looked = f"{explored.states:,} states, {_looked(explored)}"
     if explored.broken or left:
         for one in (*explored.broken, *left):
             number = f"invariant {one.finding.kind}: " if one.finding.kind.isdigit() else ""
             say(f"{name}: {number}{one.finding.text}. The shortest run:")
             _run(one)
         say(f"({looked})")
-    else:
+    elif explored.complete:
         say(f"{name}: {looked}; invariants 1 to 9 hold, every run ends")
+    else:
+        say(f"{name}: {looked}; nothing found so far: more --seconds and --states look further")
     for one in explored.stuck:
         say(f"  can need an operator at {one.finding.path}: {one.finding.text} (after {len(one.run)} moves)")
     longest = durations(definition)
@@ -124,12 +142,34 @@ def _run(one: Counterexample) -> None:
     say(f"       => {one.finding.text}")
 
 
-def _bound(explored: Explored) -> str:
+def _looked(explored: Explored) -> str:
     bounds = explored.bounds
-    within = f"{bounds.mishaps} mishaps and {bounds.acts} operator's acts a run"
+    within = f"within {bounds.mishaps} mishaps and {bounds.acts} operator's acts a run"
     if explored.ways > 1:
         within += f", {explored.ways} of {explored.ways_total} ways through its choices"
-    return f"all there are within {within}" if explored.complete else f"not all there are within {within}"
+    if explored.complete:
+        return f"all there are {within}"
+    return f"not all there are {within}; {_whole(explored.whole)}"
+
+
+def _whole(budgets: list[Budget]) -> str:
+    """What was gone through to its end. A budget within another one says nothing more."""
+    if not budgets:
+        return "not even the runs with no mishap and no act are complete"
+    largest = [
+        one
+        for one in budgets
+        if not any(
+            one != other and one.mishaps <= other.mishaps and one.acts <= other.acts for other in budgets
+        )
+    ]
+    return "complete up to " + " or ".join(
+        f"{_counted(one.mishaps, 'mishap')} and {_counted(one.acts, 'act')}" for one in largest
+    )
+
+
+def _counted(number: int, what: str) -> str:
+    return f"no {what}" if number == 0 else f"{number} {what}" + ("s" if number > 1 else "")
 
 
 def _json(definition: Definition, explored: Explored, left: list[Counterexample]) -> dict[str, object]:
@@ -139,6 +179,7 @@ def _json(definition: Definition, explored: Explored, left: list[Counterexample]
         "version": definition.version,
         "states": explored.states,
         "complete": explored.complete,
+        "whole": [one._asdict() for one in explored.whole],
         "mishaps": explored.bounds.mishaps,
         "acts": explored.bounds.acts,
         "ways": explored.ways,
@@ -162,5 +203,6 @@ def _example(one: Counterexample) -> dict[str, object]:
         "kind": one.finding.kind,
         "path": one.finding.path,
         "text": one.finding.text,
+        **one.budget._asdict(),
         "run": list(one.run),
     }

@@ -75,10 +75,31 @@ def test_what_may_be_left_is_allowed_by_name(module: str):
     assert run(f"{module}:leaves", "--allow-left", "reserve").exit_code == 1
 
 
+def test_a_step_that_is_not_there_cannot_be_allowed(module: str):
+    """Without `_known_steps` a misspelt name is passed over in silence."""
+    said = run(f"{module}:leaves", "--allow-left", "chrage")
+
+    assert said.exit_code == 2
+    assert "there is no step 'chrage'; steps: charge, reserve, ship" in said.output
+
+
+def test_who_gives_up_is_said_by_the_policy_not_by_how_often_the_model_tried(module: str):
+    said = run(f"{module}:sound")
+
+    assert "undo: given up after 1d: no answer within 30s" in said.output
+    assert "attempts" not in said.output
+
+
 def test_bounds_that_cut_it_short_are_said(module: str):
     said = run(f"{module}:sound", "--states", "20")
 
     assert "not all there are within" in said.output
+    assert "not even the runs with no mishap and no act are complete; nothing found so far" in said.output
+    assert "hold" not in said.output
+    assert (
+        "complete up to no mishap and no act; nothing found so far"
+        in run(f"{module}:sound", "--states", "200").output
+    )
 
 
 def test_what_can_never_succeed_is_warned_of(module: str):

@@ -16,10 +16,16 @@ from amends.coordinator import (
     item,
     pivot,
     retry,
+    sleep,
     step,
     wait,
 )
-from amends.coordinator.checking.exploring import Bounds, Explored, explore
+from amends.coordinator.checking.abstracting import ways
+from amends.coordinator.checking.exploring import Bounds, Budget, Explored, explore
+from amends.coordinator.checking.moves import moves
+from amends.coordinator.checking.worlds import first, happens, identity
+from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.events import Started
 from examples.conditional_commit.tasks import conditional_commit
 from tests.checking.mutating import Mutant, install
 
@@ -96,6 +102,65 @@ def test_what_nothing_undoes_is_shown_by_the_shortest_run_that_leaves_it():
         "shop: undo of reserve happens",
         "undo of reserve is answered: done",
     )
+
+
+FAN = (
+    back("reserve"),
+    each(arg.lines, back("pack", args=item)),
+    choose((arg.gift == True, step("card", to="shop", undo=None)), otherwise=back("note")),  # noqa: E712
+    emit("packed", undo="unpacked"),
+    wait("approved", timeout="1h"),
+    sleep("1m"),
+    pivot(step("ship", to="shop")),
+)
+
+
+def test_what_a_long_run_without_a_mishap_leaves_is_found_before_any_mishap_is_looked_at():
+    """Without the order of budgets (one breadth-first search) 3,000 states end long before the wait."""
+    explored = checked(saga(*FAN), mishaps=2, acts=1, states_max=3_000)
+
+    assert not explored.complete
+    assert Budget(0, 0) in explored.whole
+    (left,) = explored.left
+    assert (left.finding.path, left.budget) == ("card", Budget(0, 0))
+    assert "approved has waited long enough" in left.run
+
+
+def test_the_run_that_is_shown_takes_the_smallest_budget_and_is_its_shortest():
+    """With a mishap a shorter run loses the charge; the one without is shown, as if nothing else were allowed.
+
+    Without the rank of budgets in `_find`, the shorter run with a mishap is.
+    """
+    naps = (sleep("1m", name=f"nap{number}") for number in range(3))
+    nodes = (step("charge", to="bank", undo=None), *naps, back("ship"))
+
+    (without,) = checked(saga(*nodes), mishaps=0).left
+    (within,) = checked(saga(*nodes), mishaps=1).left
+
+    assert (within.run, within.budget) == (without.run, Budget(0, 0))
+
+
+def test_worlds_are_gone_through_once_whatever_the_order_of_budgets():
+    """Every budget is whole, and there are as many states as one search with the whole budget finds."""
+    explored = checked(WHOLE["chain"], mishaps=1, acts=1)
+
+    assert explored.whole == [Budget(0, 0), Budget(1, 0), Budget(0, 1), Budget(1, 1)]
+    assert explored.complete
+    assert explored.states == len(reachable(WHOLE["chain"].definition, mishaps=1, acts=1)) - 1
+
+
+def reachable(definition: Definition, *, mishaps: int, acts: int) -> set[object]:
+    """What makes the worlds that can be reached, by the plainest search."""
+    (bare,), _ = ways(definition, 1)
+    world, _ = happens(bare, first(bare, mishaps=mishaps, acts=acts), Started())
+    seen, todo = {identity(world)}, [world]
+    while todo:
+        for move in moves(bare, todo.pop()):
+            key = identity(move.world)
+            if key not in seen:
+                seen.add(key)
+                todo.append(move.world)
+    return seen
 
 
 def test_nothing_is_left_of_what_comes_last_or_only_reads():
