@@ -22,6 +22,7 @@ from amends.coordinator.saga.expressions import (
     parts,
     written,
 )
+from amends.coordinator.saga.guards import NOTHING, There, of_child
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.leaves import LEAVES, CallNode, EmitNode, SleepNode, StepNode, WaitNode
 from amends.coordinator.saga.tree import (
@@ -59,13 +60,13 @@ def problems(root: Node, input_schema: dict[str, Json] | None, of_saga: OfSaga) 
         yield "saga: the outermost node is to be a chain; wrap it: chain(...)"
     yield from _names(root)
     yield from _pivots(root)
-    references = _References(input_schema, frozenset(_names_of(root)))
-    yield from references.of_node(root, "", frozenset(), 0)
-    yield from references.of_values(of_saga.result, "saga: result", frozenset(certain(root)), 0)
+    references = _References(input_schema, root)
+    yield from references.of_node(root, "", _View())
+    yield from references.of_values(of_saga.result, "saga: result", _View(ran=frozenset(certain(root))))
     if of_saga.key is not None:
-        yield from references.of_values(of_saga.key, "saga: key", frozenset(), 0)
+        yield from references.of_values(of_saga.key, "saga: key", _View())
     for name, label in of_saga.labels:
-        yield from references.of_values(label, f"saga: labels.{name}", frozenset(), 0)
+        yield from references.of_values(label, f"saga: labels.{name}", _View())
 
 
 def _names(root: Node) -> Iterator[str]:
@@ -95,65 +96,95 @@ def _pivots(root: Node) -> Iterator[str]:
             yield f"{place}: a pivot wraps exactly one step or call; move the others before or after it"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """What is seen from a place: steps certain to have run before, the `each` nodes around it, what is there."""
+
+    ran: frozenset[str] = frozenset()
+    eaches: tuple[EachNode, ...] = ()
+    there: There = NOTHING
+
+
 class _References:
     """What expressions refer to: the input, steps that are certain to have run, items of an `each` around."""
 
-    def __init__(self, schema: dict[str, Json] | None, everywhere: frozenset[str]) -> None:
+    def __init__(self, schema: dict[str, Json] | None, root: Node) -> None:
         self._schema = schema
-        self._everywhere = everywhere
+        self._everywhere = frozenset(_names_of(root))
+        self._lenient = dict(_lenient_waits(root, ()))
 
-    def of_node(self, node: Node, place: str, ran: frozenset[str], eaches: int) -> Iterator[str]:
-        """Problems in `node` and below. `ran` are steps certain to have run before, `eaches` how many are around."""
+    def of_node(self, node: Node, place: str, view: _View) -> Iterator[str]:
+        """Problems in `node` and below."""
         here = placed(place, node)
         match node:
             case StepNode() | CallNode():
-                yield from self.of_values(node.args, here, ran, eaches)
+                yield from self.of_values(node.args, here, view)
             case EmitNode():
-                yield from self.of_values(node.data, here, ran, eaches)
+                yield from self.of_values(node.data, here, view)
             case WaitNode() | SleepNode():
                 pass
             case EachNode():
-                yield from self._of_each(node, here, ran, eaches)
+                yield from self._of_each(node, here, view)
             case ChooseNode():
                 for condition, slot in zip(node.conditions, slots(node, here), strict=False):
-                    yield from self.of_condition(condition, f"{slot}: if", ran, eaches)
+                    yield from self.of_condition(condition, f"{slot}: if", view)
             case ChainNode() | GroupNode() | PivotNode():
                 pass
             case _:
                 assert_never(node)
-        around = eaches + 1 if isinstance(node, EachNode) else eaches
-        for child, slot in zip(children_of(node), slots(node, here), strict=True):
-            yield from self.of_node(child, slot, ran, around)
+        eaches = (*view.eaches, node) if isinstance(node, EachNode) else view.eaches
+        ran = view.ran
+        for number, (child, slot) in enumerate(zip(children_of(node), slots(node, here), strict=True)):
+            there = of_child(node, number, view.there)
+            yield from self.of_node(child, slot, _View(ran=ran, eaches=eaches, there=there))
             if isinstance(node, ChainNode):
                 ran |= frozenset(certain(child))
 
-    def _of_each(self, each: EachNode, here: str, ran: frozenset[str], eaches: int) -> Iterator[str]:
-        if eaches == NESTED_EACH_MAX:
+    def _of_each(self, each: EachNode, here: str, view: _View) -> Iterator[str]:
+        if len(view.eaches) == NESTED_EACH_MAX:
             yield f"{here}: `each` stands more than {NESTED_EACH_MAX} deep in others; call a child saga instead"
         if isinstance(each.over, Literal) and not isinstance(each.over.value, list):
             yield f"{here}: it goes over no list; write a list or refer to one"
-        yield from self.of_values(each.over, f"{here}: over", ran, eaches)
+        yield from self.of_values(each.over, f"{here}: over", view)
 
-    def of_values(self, value: Expression, place: str, ran: frozenset[str], eaches: int) -> Iterator[str]:
+    def of_values(self, value: Expression, place: str, view: _View) -> Iterator[str]:
         """Problems in what a value is made of."""
         for part in parts(value):
             if isinstance(part, Compare | Both | Either | Not | Exists):
                 yield f"{place}: args hold a comparison; args take values and plain references"
-        yield from self.of_condition(value, place, ran, eaches)
+            elif isinstance(part, Result) and self._may_be_null(part, view):
+                yield (
+                    f"{place}: result({part.step!r}){written(part.at)}: that wait goes on without a result when its "
+                    f"time is over; put this into a branch of choose((result({part.step!r}).exists(), ...)), or "
+                    f"refer to result({part.step!r}) as a whole, which is null then"
+                )
+        yield from self.of_condition(value, place, view)
 
-    def of_condition(self, value: Expression, place: str, ran: frozenset[str], eaches: int) -> Iterator[str]:
+    def _may_be_null(self, part: Result, view: _View) -> bool:
+        """Whether it is a part of what is null if a wait with `on_timeout="continue"` timed out."""
+        its = self._lenient.get(part.step)
+        if its is None:
+            return False
+        common = 0
+        while common < min(len(its), len(view.eaches)) and its[common] is view.eaches[common]:
+            common += 1
+        # From outside of its `each` nodes it is a list of all, one list in another for each of them.
+        whole = part.at[: len(its) - common]
+        return len(part.at) > len(whole) and Result(part.step, whole) not in view.there
+
+    def of_condition(self, value: Expression, place: str, view: _View) -> Iterator[str]:
         """Problems with the references in an expression."""
         for part in parts(value):
             match part:
                 case Result() if part.step not in self._everywhere:
-                    known = ", ".join(sorted(ran)) or "none"
+                    known = ", ".join(sorted(view.ran)) or "none"
                     yield f"{place}: result({part.step!r}): there is no step of that name; earlier steps: {known}"
-                case Result() if part.step not in ran:
+                case Result() if part.step not in view.ran:
                     yield (
                         f"{place}: result({part.step!r}): that step is not certain to have run by then; "
                         f"put it earlier in a chain with this one"
                     )
-                case Item() if part.level >= eaches:
+                case Item() if part.level >= len(view.eaches):
                     word = "outer" if part.level else "item"
                     yield f"{place}: {word}{written(part.at)}: no `each` is around that has such an item; use arg"
                 case Input():
@@ -162,6 +193,15 @@ class _References:
                         yield f"{place}: arg{written(part.at)}: {lost}"
                 case _:
                     pass
+
+
+def _lenient_waits(node: Node, eaches: tuple[EachNode, ...]) -> Iterator[tuple[str, tuple[EachNode, ...]]]:
+    """The waits that go on without a signal, and the `each` nodes around them."""
+    if isinstance(node, WaitNode) and node.lenient:
+        yield node.name, eaches
+    inside = (*eaches, node) if isinstance(node, EachNode) else eaches
+    for child in children_of(node):
+        yield from _lenient_waits(child, inside)
 
 
 def certain(node: Node) -> Iterator[str]:

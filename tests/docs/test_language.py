@@ -28,6 +28,7 @@ def test_what_the_page_declares_is_valid() -> None:
         "stock_up",
         "settle",
         "approve",
+        "approve_if_asked",
         "publish",
         "book_both",
         "tcc",

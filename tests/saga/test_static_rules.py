@@ -7,7 +7,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from amends.coordinator import Saga, arg, chain, group, pivot, result, retry, step
+from amends.coordinator import (
+    Saga,
+    arg,
+    chain,
+    choose,
+    each,
+    emit,
+    group,
+    item,
+    pivot,
+    result,
+    retry,
+    step,
+    wait,
+)
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.nodes import Sketch
 
@@ -227,3 +241,62 @@ def test_a_first_pause_longer_than_the_longest_is_refused():
     (problem,) = problems(step("a", to="x", undo="u", retry=retry(first="2m")))
 
     assert "`longest` is shorter than `first`, 2m; make it as long" in problem
+
+
+APPROVED = wait("approved", timeout="1h", on_timeout="continue")
+came = result("approved").exists()
+told = step("tell", to="x", undo=None, args={"who": result("approved").who})
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        told,
+        each(result("approved").lines, step("pack", to="x", undo=None, args=item)),
+        emit("said", result("approved").who, undo=None),
+        choose((~came, told)),
+        choose((came, step("a", to="x", undo=None)), otherwise=told),
+        choose((came | (arg.n == 1), told)),
+        choose((result("approved") != 5, told)),
+    ],
+)
+def test_a_part_of_what_a_wait_may_go_on_without_needs_a_guard(node: Sketch):
+    """Without `_may_be_null` it is accepted, and the saga turns back once the wait has timed out."""
+    (problem,) = problems(APPROVED, node)
+
+    assert "result('approved')." in problem
+    assert "choose((result('approved').exists(), ...))" in problem
+
+
+def test_the_result_of_the_saga_has_no_branch_to_stand_in():
+    (problem,) = problems(APPROVED, result=result("approved").who)
+
+    assert problem.startswith("saga: result: result('approved').who: that wait goes on without")
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        choose((came, told)),
+        choose((came & (arg.n == 1), told)),
+        choose((arg.n == 1, step("a", to="x", undo=None)), (came, chain(told))),
+        choose((~came, step("a", to="x", undo=None)), otherwise=told),
+        choose((~came | (arg.n == 1), step("a", to="x", undo=None)), otherwise=told),
+        choose((~came, step("a", to="x", undo=None)), (arg.n == 1, told)),
+        choose((result("approved").yes == True, told)),  # noqa: E712 - A description of a comparison.
+        choose((result("approved").ok.exists() | result("approved").who.exists(), told)),
+        choose((came, each(arg.lines, told))),
+        step("a", to="x", undo=None, args={"approved": result("approved")}),
+    ],
+)
+def test_where_it_is_certain_to_have_come_its_parts_may_be_used(node: Sketch):
+    accepted(APPROVED, node)
+
+
+def test_of_a_wait_in_an_each_the_one_result_needs_the_guard_not_the_list():
+    waits = each([1, 2], wait("approved", timeout="1h", on_timeout="continue"))
+    first = result("approved")[0]
+
+    accepted(waits, step("a", to="x", undo=None, args=[result("approved"), first]))
+    accepted(waits, choose((first.exists(), step("a", to="x", undo=None, args=first.who))))
+    assert problems(waits, choose((came, step("a", to="x", undo=None, args=first.who))))
