@@ -92,11 +92,12 @@ class _Fitting:
         if command is None:
             yield f"{place}: {node.to!r} has no command {node.do!r}; {_known(contract.commands)}"
             return
-        yield from self._beside(place, node, command)
-        for misfit in self._misfits(node.args, Side.of(command.args), node, ""):
+        found = list(self._misfits(node.args, Side.of(command.args), node, ""))
+        for misfit in found:
             yield (
                 f"{place}: args{misfit.at}: {misfit.text}; send what the command {node.do!r} of {node.to!r} takes"
             )
+        yield from self._beside(place, node, command, found)
 
     def _call(self, place: str, node: CallNode) -> Iterator[str]:
         child = self._children(node.saga, node.version)
@@ -107,7 +108,10 @@ class _Fitting:
                 f"{place}: args{misfit.at}: {misfit.text}; send what saga {node.saga!r} version {child.version} takes"
             )
 
-    def _beside(self, place: str, node: StepNode, command: CommandContract) -> Iterator[str]:
+    def _beside(
+        self, place: str, node: StepNode, command: CommandContract, told: list[Misfit]
+    ) -> Iterator[str]:
+        """Undo and confirm: they get the same args, so what does not fit the command is not told again."""
         for what, name, handlers in (
             ("undo", node.undo, command.undo),
             ("confirm", node.confirm, command.confirm),
@@ -117,7 +121,8 @@ class _Fitting:
                     f"{place}: {name!r} is no {what} of the command {node.do!r} of {node.to!r}; {_known(handlers)}"
                 )
             elif name is not None:
-                for misfit in self._misfits(node.args, Side.of(handlers[name].args), node, ""):
+                found = self._misfits(node.args, Side.of(handlers[name].args), node, "")
+                for misfit in (one for one in found if one not in told):
                     yield f"{place}: args{misfit.at}: {misfit.text}; send what its {what} {name!r} takes too"
 
     def _misfits(self, value: Expression, wanted: Side, node: Node, at: str) -> Iterator[Misfit]:

@@ -6,6 +6,7 @@ Known is a JSON Schema; `true` where nobody says anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from amends.coordinator.saga.definition import Definition
@@ -19,6 +20,7 @@ from amends.coordinator.saga.expressions import (
     parts,
     written,
 )
+from amends.coordinator.saga.guards import NOTHING, There, of_child
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.leaves import StepNode
 from amends.coordinator.saga.tree import EachNode, Node, children_of, places
@@ -37,13 +39,22 @@ class Known:
         self._definition = definition
         self._contracts = contracts
         self._around = dict(_around(definition.root, ()))
+        self._there = dict(_there(definition.root, NOTHING))
         self._steps = {
             node.name: node for _, node in places(definition.root, "") if isinstance(node, StepNode)
         }
 
     def of(self, value: Expression, node: Node) -> Side:
-        """What is known of a value that stands in this node."""
-        return _part(*self._source(value, node))
+        """What is known of a value that stands in this node. Where a `choose` asked for it, it is not null."""
+        side, at = self._source(value, node)
+        if not isinstance(value, Input | Result | Item):
+            return _part(side, at)
+        there = self._there[id(node)]
+        for depth in range(len(at) + 1):
+            side = _part(side, at[depth - 1 : depth]) if depth else side
+            if replace(value, at=at[:depth]) in there:
+                side = _not_null(side)
+        return side
 
     def lost(self, value: Expression, node: Node) -> Iterator[str]:
         """The references in a value to what the contracts say is not there, each with what there is."""
@@ -110,6 +121,29 @@ def _around(node: Node, eaches: tuple[EachNode, ...]) -> Iterator[tuple[int, tup
     inside = (*eaches, node) if isinstance(node, EachNode) else eaches
     for child in children_of(node):
         yield from _around(child, inside)
+
+
+def _there(node: Node, there: There) -> Iterator[tuple[int, There]]:
+    """What is certain to be there in every node, by the node's identity."""
+    yield id(node), there
+    for number, child in enumerate(children_of(node)):
+        yield from _there(child, of_child(node, number, there))
+
+
+def _not_null(side: Side) -> Side:
+    """The same values without null."""
+    side = side.inner(side.schema)
+    says = dict(side.says)
+    if not says:
+        return side
+    for key in ("anyOf", "oneOf"):
+        if isinstance(says.get(key), list):
+            says[key] = [one for one in says[key] if side.inner(one).types != {"null"}]
+    if isinstance(says.get("enum"), list):
+        says["enum"] = [one for one in says["enum"] if one is not None]
+    if isinstance(says.get("type"), list):
+        says["type"] = [one for one in says["type"] if one != "null"]
+    return Side(says, side.whole)
 
 
 def _list(item: Side) -> Side:
