@@ -40,10 +40,14 @@ class Family(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """A step that is certain to have run, and the `each` nodes around it, by number."""
+    """A step that is certain to have run, and the `each` nodes around it, by number.
+
+    `may_be_null`: its result is used as a whole only, as that of a wait that goes on without.
+    """
 
     name: str
     eaches: tuple[int, ...]
+    may_be_null: bool = False
 
 
 def random_family(rng: Random) -> Family:
@@ -160,6 +164,7 @@ class Author:
         if luck < 0.88:
             return sleep("10m", name=name)
         lenient = rng.random() < 0.3
+        ran[-1] = Ran(name, eaches, may_be_null=lenient)
         timeout = "1h" if lenient or rng.random() < 0.5 else None
         signal = rng.choice([None, "shared"])
         return wait(name, signal=signal, timeout=timeout, on_timeout="continue" if lenient else "fail")
@@ -186,9 +191,8 @@ class Author:
             more["undo_retry"] = retry(limit=rng.randrange(3), first=1)
         if near:
             of = near[0]
-            more["args"] = (
-                result(of.name).x if of.eaches == eaches and rng.random() < 0.5 else result(of.name)
-            )
+            part = of.eaches == eaches and rng.random() < 0.5 and not of.may_be_null
+            more["args"] = result(of.name).x if part else result(of.name)
         return step(name, to=rng.choice(["x", "y"]), **more)
 
     def _next(self) -> str:
