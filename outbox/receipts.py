@@ -62,10 +62,7 @@ class Receipts:
         """Listen until `stop`. A broker or database that is away is waited for."""
         while not self._stopping.is_set():
             try:
-                deliveries = self._consumer.receive(_WAIT_S)
-                self.broker_up = True
-                if deliveries:
-                    self._take(deliveries)
+                self.turn(_WAIT_S)
                 self._backoff.reset()
             except BrokerUnavailable as error:
                 if self.broker_up:
@@ -82,6 +79,16 @@ class Receipts:
                 self._consumer.close()
                 self._stopping.wait(self._backoff.next_s())
         self._consumer.close()
+
+    def turn(self, timeout_s: float) -> None:
+        """Take the receipts that have arrived; waits up to `timeout_s` for the first.
+
+        Raises: BrokerUnavailable, and what the database raises.
+        """
+        deliveries = self._consumer.receive(timeout_s)
+        self.broker_up = True
+        if deliveries:
+            self._take(deliveries)
 
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         receipts: list[wire.Receipt] = []

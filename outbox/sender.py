@@ -224,7 +224,7 @@ class Sender:
     def _run(self) -> None:
         while not self._finished():
             try:
-                self._turn()
+                self.turn()
             except BrokerUnavailable as error:
                 self._broker_lost(error)
             except Exception as error:
@@ -246,7 +246,11 @@ class Sender:
             return True
         return not self._queue and not self._departures.unsettled
 
-    def _turn(self) -> None:
+    def turn(self, patience_s: float | None = None) -> None:
+        """Publish what was offered, and take what became of it.
+
+        Waits up to `patience_s` for the first answer; None: until something else is due. Raises: BrokerUnavailable.
+        """
         now = time.monotonic()
         self._give_up_surplus()
         if self._down_until is not None and now < self._down_until:
@@ -255,7 +259,7 @@ class Sender:
         self._nudge.clear()
         if self._down_until is None:
             self._launch()
-        landed = self._departures.land(self._patience_s(now))
+        landed = self._departures.land(self._patience_s(now) if patience_s is None else patience_s)
         if self._down_until is not None:
             self._down_until = None
             self._reconnect.reset()

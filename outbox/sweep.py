@@ -124,7 +124,7 @@ class Sweep:
         while not self._stopping.is_set():
             self.turned_at = time.monotonic()
             try:
-                self._turn()
+                self.turn()
             except BrokerUnavailable as error:
                 self._broker_lost(error)
             except DATABASE_FAULTS as error:
@@ -136,7 +136,11 @@ class Sweep:
                 self._broker_lost(BrokerUnavailable("the sweep failed; see its log"))
         self._leave()
 
-    def _turn(self) -> None:
+    def turn(self) -> None:
+        """Take over what nobody publishes, publish what is due, write down what became of it.
+
+        Waits for that as long as nothing else is due. Raises: BrokerUnavailable, and what the database raises.
+        """
         if self._down_until is not None:
             self._wait_for_broker(self._down_until)
             return

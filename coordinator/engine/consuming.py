@@ -33,10 +33,9 @@ class Consuming:
     def run(self) -> None:
         """Read until `stop`."""
         pause_s = self._settings.retry_first_s
-        limit = self._settings.body_bytes_max + ENVELOPE_BYTES_MAX
         while not self._stopping.is_set():
             try:
-                deliveries = self._consumer.receive(RECEIVE_S)
+                self.turn(RECEIVE_S)
             except BrokerUnavailable as error:
                 if self.broker_up:
                     log.warning("broker_away", extra={"error": str(error)})
@@ -53,8 +52,13 @@ class Consuming:
                 continue
             self.broker_up = True
             pause_s = self._settings.retry_first_s
-            if deliveries:
-                self._intake.put([read(one, body_bytes_max=limit) for one in deliveries])
+
+    def turn(self, timeout_s: float) -> None:
+        """Read what has arrived; waits up to `timeout_s` for the first. Raises: BrokerUnavailable."""
+        deliveries = self._consumer.receive(timeout_s)
+        if deliveries:
+            limit = self._settings.body_bytes_max + ENVELOPE_BYTES_MAX
+            self._intake.put([read(one, body_bytes_max=limit) for one in deliveries])
 
     def done(self, tags: Iterable[int]) -> None:
         """These deliveries are durable. Thread-safe."""

@@ -83,13 +83,17 @@ class Decider:
     def run(self) -> None:
         """Decide until `stop`; what is taken is finished."""
         while not self._stopping.is_set():
-            self.turned_at = time.monotonic()
-            items = self._intake.take(self._settings.batch_events_max, IDLE_S)
-            if items:
-                crash_point("coordinator.batch.received")
-                self._carry(items)
-            elif not self.database_up:
-                self._carry([])  # Doors are turned away until a transaction has shown that it is back.
+            self.turn(IDLE_S)
+
+    def turn(self, timeout_s: float) -> None:
+        """Decide one batch; waits up to `timeout_s` for its first event."""
+        self.turned_at = time.monotonic()
+        items = self._intake.take(self._settings.batch_events_max, timeout_s)
+        if items:
+            crash_point("coordinator.batch.received")
+            self._carry(items)
+        elif not self.database_up:
+            self._carry([])  # Doors are turned away until a transaction has shown that it is back.
 
     def stop(self) -> None:
         """Let `run` return after the batch under way."""
