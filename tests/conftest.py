@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, make_url
 
 from amends.db.engines import open_engine
@@ -25,6 +26,16 @@ from tests.spreading import processes, spread
 
 if TYPE_CHECKING:
     from amends.outbox.ports import Broker
+
+# What takes random runs may take more of them: pytest --hypothesis-profile=long.
+settings.register_profile(
+    "long",
+    max_examples=1_000,
+    stateful_step_count=80,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 _SERVERS: Final = pytest.StashKey[ExitStack]()
 _POSTGRES: Final = pytest.StashKey[PostgresServer]()
