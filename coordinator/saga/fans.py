@@ -13,7 +13,7 @@ from typing import TypeAlias
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.evaluating import Unresolved
 from amends.coordinator.saga.state import Fan
-from amends.coordinator.saga.surroundings import count_of, items_of
+from amends.coordinator.saga.surroundings import count_of
 from amends.coordinator.saga.tree import EachNode
 from amends.coordinator.saga.walk import Place, numbers, outer_scope
 
@@ -92,7 +92,7 @@ def began(draft: Draft, each: Place, scope: str) -> Fan | None:
         return fan
     try:
         # In an item that is through nothing is noted any more: it is made out again.
-        total = count_of(each, items_of(draft, each, scope))
+        total = count_of(draft, each, scope)
     except Unresolved:
         return None
     return Fan(total=total, next=total)

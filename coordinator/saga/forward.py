@@ -16,7 +16,7 @@ from amends.coordinator.saga.sending import resend
 from amends.coordinator.saga.state import Fan, Op, Phase, Pivot
 from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.stuck import give_to_operator
-from amends.coordinator.saga.surroundings import Around, count_of, items_of
+from amends.coordinator.saga.surroundings import Around, count_of
 from amends.coordinator.saga.tree import ChainNode, ChooseNode, EachNode, GroupNode, PivotNode
 from amends.coordinator.saga.walk import Place, Zone, outer_scope
 
@@ -100,7 +100,7 @@ def _choice(node: ChooseNode, around: Around) -> int:
 def _fan_out(draft: Draft, each: Place, scope: str) -> bool:
     """Begin the first items of an `each`. What it goes over may not be there: then a step of its own says so."""
     try:
-        total = count_of(each, items_of(draft, each, scope))
+        total = count_of(draft, each, scope)
     except Unresolved as missing:
         reason = f"the items of an `each` cannot be had: {missing}"
         if each.zone is Zone.BEFORE:

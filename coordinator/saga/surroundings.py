@@ -6,6 +6,7 @@ from amends.coordinator.saga.bounds import ITEMS_MAX
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.evaluating import Unresolved, resolve
+from amends.coordinator.saga.expressions import Result
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Did
 from amends.coordinator.saga.tree import EachNode
@@ -33,13 +34,15 @@ class Around:
         if depth < 0:
             raise Unresolved("there is no item: no `each` is around")
         each = self._place.eaches[depth]
-        found = items_of(self._draft, each, outer_scope(self._scope, depth))
+        scope = outer_scope(self._scope, depth)
         number = numbers(self._scope)[depth]
-        if number >= count_of(each, found):
+        if number >= count_of(self._draft, each, scope):
             raise Unresolved(f"item {number} is not there any more")
         assert isinstance(each.node, EachNode)
         chunk = each.node.chunk
-        return found[number] if chunk is None else found[number * chunk : (number + 1) * chunk]
+        if chunk is None:
+            return _part(self._draft, each, scope, number, number + 1)[0]
+        return _part(self._draft, each, scope, number * chunk, (number + 1) * chunk)
 
     def result_of(self, name: str) -> Json:
         """The result of a step; of one in an `each` that is not around here, the list of all its results.
@@ -67,15 +70,10 @@ class Around:
 
     def _results(self, place: Place, scope: str, depth: int) -> Json:
         """Results in the order of the items; null for a step that an operator skipped."""
-        each = place.eaches[depth]
-        fan = self._draft.fans.get(each.id + scope)
-        total = fan.total if fan is not None else count_of(each, items_of(self._draft, each, scope))
-        scopes = [f"{scope}/{number}" for number in range(total)]
+        total = _total(self._draft, place.eaches[depth], scope)
         if depth + 1 < len(place.eaches):
-            return self._nested(place, scopes, depth + 1)
-        self._draft.require(place.name + one for one in scopes)
-        steps = [self._draft.result_of(place.name + one) for one in scopes]
-        return [step.result if step is not None else None for step in steps]
+            return self._nested(place, [f"{scope}/{number}" for number in range(total)], depth + 1)
+        return _results(self._draft, place, scope, range(total))
 
     def _nested(self, place: Place, scopes: list[str], depth: int) -> Json:
         """Results of the items of several inner `each`: what is needed for all of them is asked for at once."""
@@ -91,7 +89,57 @@ class Around:
         return found
 
 
-def items_of(draft: Draft, each: Place, scope: str) -> list[Json]:
+def count_of(draft: Draft, each: Place, scope: str) -> int:
+    """How many items an `each` makes of what it goes over: chunks, if it has them. Raises: Unresolved, NotLoaded."""
+    assert isinstance(each.node, EachNode)
+    length, chunk = _length(draft, each, scope), each.node.chunk
+    return length if chunk is None else -(-length // chunk)
+
+
+def _length(draft: Draft, each: Place, scope: str) -> int:
+    source = _source(draft, each, scope)
+    if source is None:
+        return len(_items(draft, each, scope))
+    return _total(draft, source[0].eaches[-1], source[1])
+
+
+def _part(draft: Draft, each: Place, scope: str, begin: int, end: int) -> list[Json]:
+    """Some of what an `each` goes over: of results only those are asked for."""
+    source = _source(draft, each, scope)
+    if source is None:
+        return _items(draft, each, scope)[begin:end]
+    return _results(draft, *source, range(begin, min(end, _length(draft, each, scope))))
+
+
+def _source(draft: Draft, each: Place, scope: str) -> tuple[Place, str] | None:
+    """The step, and the scope of the `each` around it, all of whose results this one goes over; None for other lists.
+
+    They are as many as that one had items, so none need be read to know how many there are.
+    """
+    assert isinstance(each.node, EachNode)
+    over = each.node.over
+    if not isinstance(over, Result) or over.at:
+        return None
+    place = draft.plan.by_name[over.step]
+    common = sum(ours is its for ours, its in zip(each.eaches, place.eaches, strict=False))
+    return (place, outer_scope(scope, common)) if len(place.eaches) == common + 1 else None
+
+
+def _total(draft: Draft, each: Place, scope: str) -> int:
+    """How many items an `each` that has begun has, or had."""
+    fan = draft.fans.get(each.id + scope)
+    return fan.total if fan is not None else count_of(draft, each, scope)
+
+
+def _results(draft: Draft, place: Place, scope: str, items: range) -> list[Json]:
+    """The results of a step in these items, all asked for at once."""
+    paths = [f"{place.name}{scope}/{number}" for number in items]
+    draft.require(paths)
+    steps = [draft.result_of(path) for path in paths]
+    return [step.result if step is not None else None for step in steps]
+
+
+def _items(draft: Draft, each: Place, scope: str) -> list[Json]:
     """What an `each` goes over. Raises: Unresolved if that is no list, or too long a one."""
     key = each.id + scope
     found = draft.lists.get(key)
@@ -104,9 +152,3 @@ def items_of(draft: Draft, each: Place, scope: str) -> list[Json]:
             raise Unresolved(f"`each` goes over {len(value):,} items; {ITEMS_MAX:,} are the most")
         found = draft.lists[key] = value
     return found
-
-
-def count_of(each: Place, found: list[Json]) -> int:
-    """How many items an `each` makes of a list: chunks, if it has them."""
-    assert isinstance(each.node, EachNode)
-    return len(found) if each.node.chunk is None else -(-len(found) // each.node.chunk)

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine, event
 
-from amends.coordinator import Saga, arg, chain, each, item, step
+from amends.coordinator import Saga, arg, chain, each, item, result, step
 from amends.coordinator.engine import sql
 from amends.outbox import wire
 from tests.engine.crowd import Crowd
@@ -73,6 +74,16 @@ def events(world: World, saga: str) -> int:
     return int(world.value("SELECT count(*) FROM amends.saga_log WHERE saga_id = :id", id=saga))
 
 
+RESULTS = Saga(
+    "over-results",
+    chain(
+        each(arg, step("pack", to="packers", undo="unpack", args=item), at_most=20),
+        each(result("pack"), step("label", to="packers", undo="peel", args=item), at_most=20),
+    ),
+    version=1,
+)
+
+
 @pytest.fixture
 def packers(world: World) -> Iterator[Crowd]:
     world.register(ALL)
@@ -97,6 +108,25 @@ def test_ten_thousand_items_complete_without_their_steps_being_read(world: World
     assert events(world, saga) == MANY + 1
     assert (read.rows, read.headers) == (0, 0)
     read.is_flat()
+
+
+def test_an_each_over_the_results_of_another_reads_each_result_once(world: World, packers: Crowd) -> None:
+    """Guard: `_source` in surroundings; without it every batch reads all results."""
+    world.register(RESULTS)
+    boxes: list[str] = []
+
+    def pack(command: wire.Command) -> wire.Reply:
+        if command.command == "label":
+            boxes.append(msgspec.json.decode(command.args))
+        return reply(command, "packers", result=command.path)
+
+    packers._answer = pack
+    with reading(world.database) as read:
+        saga = world.start_saga("over-results", list(range(600))).saga_id
+        world.wait_for(saga, "completed", 60)
+
+    assert sorted(boxes) == sorted(f"pack/{number}" for number in range(600))
+    assert read.rows <= 3 * 600
 
 
 @pytest.mark.timeout(300)
