@@ -146,7 +146,8 @@ class Batch:
             try:
                 self._one(item)
             except NotLoaded as need:
-                left[item.saga_id], needs[item.saga_id] = [item], need
+                # Its frames hold this batch, which would hold them: nothing would go before the collector comes by.
+                left[item.saga_id], needs[item.saga_id] = [item], need.with_traceback(None)
         for saga_id, asked in needs.items():
             self._loading.want(saga_id, asked, len(left[saga_id]))
         self._loading.fetch()
