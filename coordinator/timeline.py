@@ -7,7 +7,7 @@ lines tell only what the log itself says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -83,8 +83,11 @@ class Happened:
     after: Saga | None = None
 
 
-def replay(definition: Definition, first: Saga, log: Sequence[tuple[int, Event]]) -> Iterator[Happened]:
-    """Run a log of (time, event) through the machine from a saga that has just begun."""
+def replay(definition: Definition, first: Saga, log: Iterable[tuple[int, Event]]) -> Iterator[Happened]:
+    """Run a log of (time, event) through the machine from a saga that has just begun.
+
+    To be consumed one by one: each holds all steps of a saga before and after its event.
+    """
     saga = first
     for at, event in log:
         before = saga
@@ -105,7 +108,7 @@ def beginning(definition: Definition, saga: Saga) -> Saga:
     )
 
 
-def entries(course: Sequence[Happened]) -> list[Entry]:
+def entries(course: Iterable[Happened]) -> list[Entry]:
     """The lines of a course, oldest first; a command without an answer yet is a line `sent` of its own."""
     telling = _Telling()
     for happened in course:

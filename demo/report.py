@@ -84,11 +84,13 @@ def show_amended(console: Console, database: Engine) -> None:
     history = queries.history(database, saga_id, rows_max=ENTRIES_MAX) if saga_id is not None else None
     if not isinstance(history, History):
         return
+    header = history.detail.header
+    definition = Catalog(database).get(header.name, header.version)
     console.print("[bold]One amended order[/]")
     show_saga(
         console,
         shown_saga(history.detail, payloads=False).model_dump(mode="json"),
-        shown_timeline(history, Catalog(database), rows_max=ENTRIES_MAX).model_dump(mode="json"),
+        shown_timeline(history, definition, rows_max=ENTRIES_MAX).model_dump(mode="json"),
         payloads=False,
     )
     console.print()

@@ -121,7 +121,13 @@ async def get_timeline(saga_id: UUID, door: Door, _: Reader) -> TimelineView:
     found = there(saga_id, await door.reading.run(queries.history, saga_id, rows_max=TIMELINE_MAX))
     catalog = door.engine.catalog
     # The catalog may ask the database, and a long log takes a while to replay: not on the event loop.
-    return await door.reading.run(lambda _: shown_timeline(found, catalog, rows_max=TIMELINE_MAX))
+    return await door.reading.run(
+        lambda _: shown_timeline(
+            found,
+            catalog.get(found.detail.header.name, found.detail.header.version),
+            rows_max=TIMELINE_MAX,
+        )
+    )
 
 
 def _start_refused(body: StartBody, answer: StartAnswer) -> Refusal:

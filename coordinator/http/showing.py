@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
 from amends.coordinator import timeline
-from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine.journal import decode_event
 from amends.coordinator.http.views import (
     EntryView,
@@ -19,6 +19,7 @@ from amends.coordinator.http.views import (
     moment,
 )
 from amends.coordinator.records import Detail, Header, History, LogRow, StepRow
+from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.events import Event, Started
 from amends.coordinator.saga.state import FORMAT, Decision, Parent, Saga, Status
 from amends.coordinator.why.sagas import in_words, summary
@@ -54,34 +55,35 @@ def shown_saga(detail: Detail, *, payloads: bool) -> SagaView:
     )
 
 
-def shown_timeline(history: History, catalog: Catalog, *, rows_max: int) -> TimelineView:
-    """A saga's course; only what the log itself says, where this release cannot replay it."""
+def shown_timeline(history: History, definition: Definition | None, *, rows_max: int) -> TimelineView:
+    """A saga's course; only what the log itself says, where this release cannot replay it.
+
+    Memory is that of the log and of its lines, however many steps the saga has at each of them.
+    """
     header = history.detail.header
     return TimelineView(
         id=header.id,
         name=header.name,
         version=header.version,
         status=header.status,
-        entries=[_entry(entry) for entry in timeline.entries(_course(history, catalog))],
+        entries=[_entry(entry) for entry in timeline.entries(_course(history, definition))],
         waits_for=summary(history.detail),
         truncated=len(history.log) >= rows_max,
     )
 
 
-def _course(history: History, catalog: Catalog) -> list[timeline.Happened]:
+def _course(history: History, definition: Definition | None) -> Iterator[timeline.Happened]:
     header = history.detail.header
-    told = [timeline.Happened(row.at_ms, _event(row)) for row in history.log]
-    log = [(happened.at, happened.event) for happened in told if not isinstance(happened.event, str)]
-    if not log or len(log) < len(told) or header.format != FORMAT:
-        return told
-    definition = catalog.get(header.name, header.version)
-    if definition is None:
-        return told
+    told = [(row.at_ms, _event(row)) for row in history.log]
+    log = [(at, event) for at, event in told if not isinstance(event, str)]
+    if definition is None or not log or len(log) < len(told) or header.format != FORMAT:
+        yield from (timeline.Happened(at, event) for at, event in told)
+        return
     begun = _begun(history.detail)
     if isinstance(log[0][1], Started):
         begun = replace(begun, parent=log[0][1].parent, decision=log[0][1].decision)
     first = timeline.beginning(definition, begun)
-    return list(timeline.replay(definition, first, log))
+    yield from timeline.replay(definition, first, log)
 
 
 def _event(row: LogRow) -> Event | str:
