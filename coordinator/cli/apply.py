@@ -27,7 +27,7 @@ from amends.outbox.contracts.format import load
     multiple=True,
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="What `amends contract export` wrote, one for each participant: sagas must fit. Repeatable.",
+    help="What `amends contract export` wrote, one for each participant: sagas must fit, their calls too. Repeatable.",
 )
 @json_option
 def apply(sagas: tuple[str, ...], no_activate: bool, contracts: tuple[Path, ...], as_json: bool) -> None:

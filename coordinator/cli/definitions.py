@@ -67,7 +67,10 @@ def show(name: str, version: int | None, as_json: bool) -> None:
 @click.option("--reason", default="", help="Why; kept in the audit with the token's name.")
 @json_option
 def activate(name: str, version: int, reason: str, as_json: bool) -> None:
-    """Let new sagas of NAME take VERSION, newer or older than now. Running ones stay with theirs."""
+    """Let new sagas of NAME take VERSION, newer or older than now. Running ones stay with theirs.
+
+    Refused if the calls of sagas would come back to it by that.
+    """
     with coordinator() as api:
         done = api.post(_path(name, "/activate"), {"version": version, "reason": reason})
     if as_json:

@@ -29,8 +29,17 @@ sagas.add_command(signal)
 @sagas.command()
 @click.argument("name")
 @click.option("--input", "input_", required=True, metavar="FILE|JSON", help="A file, `-`, or JSON itself.")
-@click.option("--key", help="Makes it safe to repeat: one key, one saga.")
-@click.option("--label", "labels", multiple=True, metavar="K=V", help="For finding it again; repeatable.")
+@click.option(
+    "--key",
+    help="Makes it safe to repeat: one key, one saga. Default: what the definition makes of the input, if it says.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="K=V",
+    help="For finding it again, beside those that the definition makes of the input; repeatable.",
+)
 @click.option("--version", type=click.IntRange(min=1), help="Default: the active version.")
 @json_option
 def start(

@@ -41,7 +41,13 @@ CHECKS_S: Final = 5.0  # of a start-up, for looks at definitions that are new
 
 
 @click.command()
-@click.option("--apply", "sagas", multiple=True, metavar="MODULE:SAGA", help="Register at start; repeatable.")
+@click.option(
+    "--apply",
+    "sagas",
+    multiple=True,
+    metavar="MODULE:SAGA",
+    help="Register at start, after a quick look at what is new; repeatable.",
+)
 @click.option("--host", help="Where to listen. Default: AMENDS_HTTP_HOST, else 127.0.0.1.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), help="Default: AMENDS_HTTP_PORT, else 8080. 0: any free one."

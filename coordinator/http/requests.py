@@ -90,8 +90,16 @@ class StartBody(Body):
 
     name: Name = Field(description="A registered saga.", examples=["place-order"])
     input: Any = Field(description="What the saga's input schema asks for.")
-    key: Key | None = Field(None, description="Makes the start idempotent.", examples=["order-1"])
-    labels: dict[Label, LabelValue] = Field({}, max_length=LABELS_MAX, description="For finding it again.")
+    key: Key | None = Field(
+        None,
+        description="Makes the start idempotent. Default: what the definition makes of the input, if it says.",
+        examples=["order-1"],
+    )
+    labels: dict[Label, LabelValue] = Field(
+        {},
+        max_length=LABELS_MAX,
+        description="For finding it again. They win over those that the definition makes of the input.",
+    )
     version: int | None = Field(None, ge=1, le=VERSION_MAX, description="Default: the active version.")
 
 
