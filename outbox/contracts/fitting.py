@@ -136,9 +136,8 @@ def misfits(given: Side, wanted: Side, *, strict: bool, at: str = "", depth: int
 
 def _types(given: Side, wanted: Side, at: str) -> Iterator[Misfit]:
     taken = wanted.types | ({"integer"} if "number" in wanted.types else set())
-    # Who says nothing of the type, and lists no values, is not compared by it; `strict` compares all types.
-    lost = given.types - taken
-    if lost and not ("type" not in wanted.says and wanted.values is None):
+    lost = given.types - taken  # Who says nothing of the type, and lists no values, takes all.
+    if lost:
         named = "any type" if given.types == _ALL else " or ".join(sorted(lost))
         yield Misfit(at, f"may be {_article(named)}, and {' or '.join(sorted(wanted.types))} is wanted")
 
@@ -195,9 +194,8 @@ def _array(given: Side, wanted: Side, at: str, strict: bool, depth: int) -> Iter
     want = wanted.inner(wanted.says.get("items", True))
     for index, one in enumerate(given.says.get("prefixItems", [])):
         yield from misfits(given.inner(one), want, strict=strict, at=f"{at}[{index}]", depth=depth + 1)
-    if given.says.get("items") is not False:
-        items = given.inner(given.says.get("items", True))
-        yield from misfits(items, want, strict=strict, at=f"{at}[]", depth=depth + 1)
+    items = given.inner(given.says.get("items", True))
+    yield from misfits(items, want, strict=strict, at=f"{at}[]", depth=depth + 1)
 
 
 def _bounds(given: Side, wanted: Side, at: str, strict: bool) -> Iterator[Misfit]:

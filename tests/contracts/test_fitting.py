@@ -34,6 +34,8 @@ FITTING = [
     ({"type": "array", "items": INTEGER}, {"type": "array", "items": NUMBER}),
     ({"type": "integer", "minimum": 5}, {"type": "integer", "minimum": 3}),
     ({"$ref": "#/$defs/A", "$defs": {"A": thing("a", a=STRING)}}, thing("a", a=STRING)),
+    ({"$ref": "#/$defs/a~1b~0c", "$defs": {"a/b~c": STRING}}, STRING),
+    ({"const": True}, {"type": ["boolean", "integer"], "minimum": 2}),
     (False, STRING),
 ]
 
@@ -50,6 +52,8 @@ MISFITS = [
     ({"anyOf": [STRING, {"type": "null"}]}, STRING, "", "null"),
     ({"enum": ["a", "b"]}, {"enum": ["a"]}, "", "'b'"),
     ({"enum": [1]}, {"enum": [True]}, "", "an integer"),
+    ({"enum": [True]}, {"enum": [1, "a", False]}, "", "True"),
+    ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": STRING}}, INTEGER, "", "a string"),
     (thing(a=STRING), thing("a", a=STRING), ".a", "may be missing"),
     (thing("b", b=STRING), thing("a", a=STRING), ".a", "is missing"),
     (thing("a", a=STRING), thing("a", a=INTEGER), ".a", "a string"),

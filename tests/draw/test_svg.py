@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from amends.coordinator import step
+from amends.coordinator import arg, call, chain, choose, step
 from amends.coordinator.draw.marks import Mark, Shade, StateCount, marks
 from amends.coordinator.draw.outline import Leaf, leaves
 from amends.coordinator.draw.svg import svg
@@ -82,6 +82,26 @@ def test_every_kind_of_node_says_what_it_does() -> None:
         assert f"<title>{label}</title>" in picture
 
 
+def test_a_version_that_is_called_is_said_and_a_choice_needs_no_otherwise() -> None:
+    part = part_of(
+        chain(call("customs", version=7), choose((arg.gift == 1, step("wrap", to="x", undo=None))))
+    )
+
+    picture = svg(part, "shop v1")
+
+    texts = [box.texts for box in taken_apart(picture).boxes]
+    assert texts[0] == ("customs", "calls the saga customs v7")
+    assert texts[1][0] == "wrap"
+    assert "otherwise" not in picture
+
+
+def test_frames_lie_behind_the_steps_in_them() -> None:
+    """Else their ground would hide them. Guard: `_back_to_front` in svg."""
+    picture = svg(part_of(SHAPES["everything"]), "shop v1")
+
+    assert picture.rindex('rx="8"') < picture.index('rx="6"')
+
+
 def test_a_state_is_said_in_words_and_not_by_colour_alone() -> None:
     part = part_of(SHAPES["three"])
     ids = [leaf.id for leaf in leaves(part)]
@@ -131,6 +151,9 @@ def state(count: int = 1, **how: object) -> StateCount:
         ([state(phase="stuck", did="unknown")], "stuck", Shade.STUCK),
         ([state(7_000), state(2, phase="stuck"), state(phase="parked")],
          "2 stuck, 1 not sent yet, 7,000 done", Shade.STUCK),
+        ([state(3)], "3 done", Shade.DONE),
+        ([state(2), state(3, op="fence", closes="do")], "5 done", Shade.DONE),
+        ([state(did="unsent", attempt=2)], "never sent", Shade.AHEAD),
     ],
 )  # fmt: skip
 def test_a_mark_tells_how_far_the_instances_of_a_place_are(
