@@ -223,6 +223,7 @@ class _Telling:
             case DeadlineReached():
                 yield Entry(at=at, what="deadline", outcome="reached")
             case Unsendable():
+                self.unanswered.pop((event.path, event.attempt), None)  # It never left.
                 path, attempt = (event.path, event.attempt) if event.path else ("its result", None)
                 yield Entry(at=at, what="unsendable", path=path, attempt=attempt, error=event.reason)
             case InternalError():
