@@ -126,7 +126,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     version: int | None = None  # None: the active version
     key: str | None = None
     labels: dict[str, str] = {}
-    sent_at: int  # when it was put, ms since 1970; an unknown version is rejected an hour later (S2)
+    sent_at: int  # when it was put, ms since 1970, by the sender's clock; nothing is decided by it
     parent: Caller | None = None  # only of a child saga
 
 

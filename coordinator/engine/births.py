@@ -51,6 +51,7 @@ class Births:
         self._refusals: dict[int, Refusal] = {}
         self._born_of: dict[str, StartItem] = {}
         self._spent: set[str] = set()
+        self._vacant: set[str] = set()  # free again, since the message that was first had been refused before
 
     def insert(self, items: list[StartItem]) -> set[str]:
         """Insert what may begin. Returns the ids of the other starts: somebody has them already, or nobody may."""
@@ -92,19 +93,31 @@ class Births:
             return
         columns = birth_columns((live.now, live.birth) for live in fresh.values())
         inserted = {str(row[0]) for row in self._connection.exec_driver_sql(sql.INSERT_SAGAS, columns).all()}
-        if inserted:
-            spent = self._connection.exec_driver_sql(sql.SPENT_IDS, {"ids": sorted(inserted)}).all()
-            now_spent = {str(row[0]) for row in spent}
-            if now_spent:
-                self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(now_spent)})
-                self._spent |= now_spent
+        gone = self._gone({id_: fresh[id_].birth.start_message for id_ in sorted(inserted)})
         for id_, live in fresh.items():
-            if id_ in inserted and id_ not in self._spent:
+            if id_ in inserted and id_ not in gone:
                 live.written = live.now
                 told.extend(heard[id_])
                 self._lives[id_] = live
             else:
                 self._unborn(live)
+
+    def _gone(self, inserted: dict[str, str]) -> set[str]:
+        """Delete again what may not be: ids that were pruned, and what the messages that had them were refused for."""
+        if not inserted:
+            return set()
+        messages = list(inserted.values())
+        rows = self._connection.exec_driver_sql(sql.GONE_IDS, {"ids": list(inserted), "messages": messages})
+        reasons = {str(row[0]): row[1] for row in rows.all()}
+        if reasons:
+            self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(reasons)})
+        for id_, reason in reasons.items():
+            if reason is None:
+                self._spent.add(id_)
+            else:
+                self._vacant.add(id_)
+                self._refusals[id(self._born_of[id_])] = Refusal(Verdict.REJECTED, reason)
+        return set(reasons)
 
     def _begin(self, embryo: Embryo) -> Live:
         live = Live(definition=embryo.definition, stored=None, now=embryo.saga, birth=embryo.birth)
@@ -128,6 +141,8 @@ class Births:
         if item.saga_id in self._placeholders.standing:
             self._grow(item)
         live = self._lives.get(item.saga_id)
+        if live is None and item.saga_id in self._vacant and id(item) not in self._refusals:
+            live = self._begin_late(item)
         if (
             live is not None
             and live.now.status is Status.REJECTED
@@ -152,8 +167,30 @@ class Births:
             self._outcome.again.append(again)
         return answer
 
+    def _begin_late(self, item: StartItem) -> Live | None:
+        """The id is free after all; a message of the same batch that had it first was refused before (S2)."""
+        embryo = self._embryo(item)
+        if embryo is not None:
+            self._born_of[item.saga_id] = item
+            self._write({item.saga_id: embryo})
+        return self._lives.get(item.saga_id)
+
+    def _refused_before(self, item: StartItem) -> str | None:
+        seen = {"id": item.saga_id, "message_id": item.message_id}
+        reason: str | None = self._connection.exec_driver_sql(sql.REFUSED_BEFORE, seen).scalar()
+        return reason
+
     def _grow(self, item: StartItem) -> None:
         """Turn a placeholder into its saga, which then hears what came for it (S1)."""
+        other = self._placeholders.standing[item.saga_id].stands_for
+        if other:
+            # It began under that id, when its definition made a key (S3).
+            self._refusals[id(item)] = Refusal(Verdict.DUPLICATE, f"saga {other} was started by it")
+            return
+        reason = self._refused_before(item)
+        if reason is not None:
+            self._refusals[id(item)] = Refusal(Verdict.REJECTED, reason)
+            return
         embryo = self._embryo(item)
         if embryo is None:
             return  # It cannot start yet, or not so: what came early is kept.
@@ -167,10 +204,7 @@ class Births:
 
     def _replace(self, item: StartItem, standing: Live) -> Live | None:
         """A rejected start owns no key: another message may take its place (S2). None: that one is not to begin."""
-        seen = {"id": item.saga_id, "message_id": item.message_id}
-        if standing.birth.start_message == item.message_id:
-            return standing
-        if self._connection.exec_driver_sql(sql.REFUSED_BEFORE, seen).first() is not None:
+        if standing.birth.start_message == item.message_id or self._refused_before(item) is not None:
             return standing
         embryo = self._embryo(item)
         if embryo is None:

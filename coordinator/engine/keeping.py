@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.05
 PRUNED_MAX: Final = 500
+UNKNOWN_S: Final = 86_400.0  # how long a start that was rejected for its version may come again as the same
 
 
 class Keeping:
@@ -147,6 +148,10 @@ class Keeping:
             pruned = connection.exec_driver_sql(
                 sql.PRUNE, {"retention_s": self._settings.retention_s, "rows_max": PRUNED_MAX}
             ).rowcount
+            connection.exec_driver_sql(
+                sql.PRUNE_UNKNOWN,
+                {"age_s": self._settings.unknown_version_s + UNKNOWN_S, "rows_max": PRUNED_MAX},
+            )
         if pruned:
             log.info("sagas_pruned", extra={"sagas": pruned})
         self._prune_at = time.monotonic() + (0.0 if pruned == PRUNED_MAX else self._settings.prune_every_s)

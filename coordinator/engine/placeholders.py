@@ -61,15 +61,17 @@ TURN = """
 """
 
 # Nobody started them: given up after a while, some at a time. The lock sees a start that came in the same moment.
-# A child that its parent has decided against must not begin later still: its id is spent (K3).
+# A child that its parent has decided against must not begin later still: its id is spent (K3). So is one that stood for
+# a saga, pruned by now: under a definition that makes no key any more a late copy would be another saga (S3).
 EXPIRE = """
     WITH old AS (
-        SELECT id, head->>'decision' AS decision FROM amends.saga AS placeholder
+        SELECT id, head->>'decision' = 'compensate' OR head->>'stands_for' IS NOT NULL AS over
+        FROM amends.saga AS placeholder
         WHERE status = 'placeholder' AND created_at < now() - %(age_s)s * interval '1 second'
             AND NOT EXISTS (SELECT FROM amends.saga WHERE saga.id = (placeholder.head->>'stands_for')::uuid)
         ORDER BY id LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
     ), spent AS (
-        INSERT INTO amends.spent_id (id, input_hash) SELECT id, '' FROM old WHERE decision = 'compensate'
+        INSERT INTO amends.spent_id (id, input_hash) SELECT id, '' FROM old WHERE over
         ON CONFLICT (id) DO NOTHING
     )
     DELETE FROM amends.saga USING old WHERE saga.id = old.id AND saga.status = 'placeholder'

@@ -189,16 +189,42 @@ RELEASE_TIMERS = """
     WHERE queue = %(queue)s AND held_since IS NOT NULL AND token IS NULL
 """
 
+# Of ids that were just inserted those that may not be: pruned ones, and by these messages refused ones, whose reason it
+# gives. Asked after the insert, which waited for the pruner (S2, S3).
+GONE_IDS = """
+    SELECT id, NULL AS reason FROM amends.spent_id WHERE id = ANY(%(ids)s::uuid[])
+    UNION ALL
+    SELECT refused.saga_id, refused.reason FROM amends.refused_start AS refused
+    JOIN unnest(%(ids)s::uuid[], %(messages)s::text[]) AS new (id, message)
+        ON refused.saga_id = new.id AND refused.message_id = new.message
+"""
+
 # Ids that were pruned may never become a saga again (S3); asked after the insert, which waited for the pruner.
 SPENT_IDS = "SELECT id, input_hash FROM amends.spent_id WHERE id = ANY(%(ids)s::uuid[])"
 DELETE_SAGAS = "DELETE FROM amends.saga WHERE id = ANY(%(ids)s::uuid[])"
 
 REFUSED_BEFORE = (
-    "SELECT 1 FROM amends.refused_start WHERE saga_id = %(id)s::uuid AND message_id = %(message_id)s"
+    "SELECT reason FROM amends.refused_start WHERE saga_id = %(id)s::uuid AND message_id = %(message_id)s"
 )
 REMEMBER_REFUSED = """
     INSERT INTO amends.refused_start (saga_id, message_id, reason) VALUES (%(id)s::uuid, %(message_id)s, %(reason)s)
     ON CONFLICT DO NOTHING
+"""
+
+# When a coordinator first saw this start of an unknown version: now, unless one did before.
+FIRST_SEEN = """
+    INSERT INTO amends.unknown_start AS seen (saga_id, message_id) VALUES (%(id)s::uuid, %(message_id)s)
+    ON CONFLICT (saga_id, message_id) DO UPDATE SET first_seen = seen.first_seen
+    RETURNING (extract(epoch FROM first_seen) * 1000)::bigint
+"""
+
+# Long accepted or rejected, some at a time. One that comes still later has its hour once more.
+PRUNE_UNKNOWN = """
+    DELETE FROM amends.unknown_start WHERE (saga_id, message_id) IN (
+        SELECT saga_id, message_id FROM amends.unknown_start
+        WHERE first_seen < now() - %(age_s)s * interval '1 second'
+        ORDER BY first_seen LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
+    )
 """
 
 # Whether a saga that has ended took a signal. A look at all of its steps: nobody sends many to a saga that is over.
@@ -217,16 +243,18 @@ QUARANTINE = """
     VALUES (%(saga_id)s::uuid, %(message_id)s, %(type)s, %(body)s, %(error)s)
 """
 
-# Ended sagas past their retention, some at a time; their ids outlive them (S3, E5).
+# Ended sagas past their retention, some at a time; their ids outlive them (S3, E5). A rejected start owns no key: only
+# the messages that were refused may not come again (S2), but a call's id is its parent's, and told of once (K6).
 PRUNE = """
     WITH old AS (
-        SELECT id, input_hash FROM amends.saga
+        SELECT id, input_hash, status <> 'rejected' OR parent_id IS NOT NULL AS owned FROM amends.saga
         WHERE ended_at < now() - %(retention_s)s * interval '1 second' AND NOT EXISTS (
             SELECT 1 FROM amends.saga AS parent WHERE parent.id = saga.parent_id AND parent.ended_at IS NULL
         )
         ORDER BY ended_at LIMIT %(rows_max)s FOR UPDATE SKIP LOCKED
     ), spent AS (
-        INSERT INTO amends.spent_id (id, input_hash) SELECT id, input_hash FROM old ON CONFLICT (id) DO NOTHING
+        INSERT INTO amends.spent_id (id, input_hash) SELECT id, input_hash FROM old WHERE owned
+        ON CONFLICT (id) DO NOTHING
     )
     DELETE FROM amends.saga USING old WHERE saga.id = old.id
 """

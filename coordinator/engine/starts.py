@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from amends.coordinator.catalog import Catalog
+from amends.coordinator.engine import sql
 from amends.coordinator.engine.contract import Verdict
 from amends.coordinator.engine.held import HeldStarts
 from amends.coordinator.engine.intake import StartItem
@@ -101,7 +102,7 @@ class Starts:
             return Refusal(Verdict.SUSPENDED, _held(start.name, standing.suspension))
         definition = self._wanted(connection, start)
         if definition is None:
-            return self._unknown(item, now_ms, standing)
+            return self._unknown(connection, item, now_ms, standing)
         problem = self._rules.problem(definition, value)
         if problem is not None:
             where = problem.field or "input"
@@ -131,13 +132,18 @@ class Starts:
             saga = dataclasses.replace(saga, trace=item.trace)
         return Embryo(definition, saga, _birth(item, value))
 
-    def _unknown(self, item: StartItem, now_ms: int, standing: Standing) -> Refusal:
+    def _unknown(self, connection: Connection, item: StartItem, now_ms: int, standing: Standing) -> Refusal:
         start = item.start
         what = f"saga {start.name!r}" + (f" version {start.version}" if start.version is not None else "")
         reason = f"{what} is not registered; register it with `amends apply module:saga`"
+        if not item.is_message:
+            return Refusal(Verdict.UNKNOWN_DEFINITION, reason)
+        # By our clock, from when it reached us: it may have been in an outbox for long, and `sent_at` is not our word.
+        seen = {"id": item.saga_id, "message_id": item.message_id}
+        first_seen_ms = connection.exec_driver_sql(sql.FIRST_SEEN, seen).scalar_one()
         # While its name was suspended it could not be seen whether the version is known.
-        waited_ms = now_ms - max(start.sent_at, standing.resumed_ms)
-        late = item.is_message and waited_ms > self._unknown_version_ms
+        waited_ms = now_ms - max(first_seen_ms, standing.resumed_ms)
+        late = waited_ms > self._unknown_version_ms
         return Refusal(Verdict.REJECTED if late else Verdict.UNKNOWN_DEFINITION, reason)
 
 

@@ -224,6 +224,16 @@ refused_start = Table(
     Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
 )
 
+# Start messages of versions that are not registered: they come again for an hour, by our clock (S2). Pruned by age.
+unknown_start = Table(
+    "unknown_start",
+    metadata,
+    Column("saga_id", Uuid, primary_key=True),
+    Column("message_id", String(64), primary_key=True),
+    Column("first_seen", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Index("ix_unknown_start_first_seen", "first_seen"),
+)
+
 # A saga that is started by the clock (S4). `next_due` is set by who fires it, in the transaction that starts the saga.
 # `last_error` is why the last run could not be started, until one can.
 schedule = Table(

@@ -229,7 +229,32 @@ def test_what_stands_for_a_saga_stays_as_long_as_that(world: World) -> None:
         connection.execute(text(old))
         connection.execute(text("DELETE FROM amends.saga WHERE id = :id"), {"id": ID})
         assert expire(connection, age_s=7 * 86_400, rows_max=10) == 2
-    assert seen(world, body.saga) is None
+    assert isinstance(seen(world, body.saga), Pruned)
+
+
+@pytest.mark.parametrize("pruned", [False, True], ids=["standing", "pruned"])
+def test_a_late_copy_is_no_second_saga_though_its_definition_makes_no_key_by_then(
+    world: World, pruned: bool
+) -> None:
+    """S3, K6. Guards: `over` in EXPIRE; `stands_for` in births._grow. Without them it begins once more."""
+    world.participant("bank")
+    world.register(ORDER)
+    receipts, body = Receipts(world), start("order", INPUT)
+    message = world.send_start(body, receipts=receipts.queue)
+    world.wait_for(ID, "completed")
+    if pruned:
+        with world.database.begin() as connection:
+            connection.execute(text("UPDATE amends.saga SET ended_at = ended_at - interval '90 days'"))
+        assert world.coordinator._keeping.prune() == 1
+        with world.database.begin() as connection:
+            connection.execute(text("UPDATE amends.saga SET created_at = created_at - interval '8 days'"))
+            assert expire(connection, age_s=7 * 86_400, rows_max=10) == 1
+    world.register(Saga("order", ORDER_STEP, version=2))
+
+    world.publish(message)
+
+    assert [one.note for one in receipts.wait(2)] == ["accepted", "spent" if pruned else "duplicate"]
+    assert world.value("SELECT count(*) FROM amends.saga WHERE status <> 'placeholder'") == int(not pruned)
 
 
 def test_a_child_takes_the_labels_but_its_id_is_its_parents_to_make(world: World) -> None:

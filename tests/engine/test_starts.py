@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +12,7 @@ from sqlalchemy import text
 
 from amends.coordinator import Saga, arg, step
 from tests.engine.receipts import Receipts
-from tests.engine.world import World, start
+from tests.engine.world import World, seen_two_hours_ago, start
 from tests.waiting import DEADLINE_S, eventually
 
 
@@ -24,6 +23,9 @@ class Input(msgspec.Struct):
 PAY = Saga(
     "pay", step("charge", to="payments", undo="refund", args={"amount": arg.amount}), version=1, input=Input
 )
+
+
+LAX = Saga("pay", step("charge", to="payments", undo="refund", args={}), version=2)
 
 
 def test_a_start_is_receipted_each_time_it_comes_and_is_one_saga(world: World) -> None:
@@ -132,6 +134,42 @@ def test_a_rejected_start_owns_no_key(world: World) -> None:
     assert world.status(bad.saga) == "completed"
 
 
+def test_a_rejected_start_that_was_pruned_owns_no_key(world: World) -> None:
+    """S2: the key is free, the refused message stays refused, also when it meets a placeholder, or comes first.
+
+    Guards: `owned` in PRUNE; refused_start in GONE_IDS; `_vacant` in births.settle; `_refused_before` in births._grow.
+    """
+    world.participant("payments")
+    world.register(PAY)
+    receipts = Receipts(world)
+    bad = start("pay", {"amount": "three"}, key="o-3")
+    refused = world.send_start(bad, receipts=receipts.queue)
+    world.wait_for(bad.saga, "rejected")
+    with world.database.begin() as connection:
+        connection.execute(text("UPDATE amends.saga SET ended_at = ended_at - interval '90 days'"))
+    assert world.coordinator._keeping.prune() == 1
+    world.register(LAX)  # It would take what was refused.
+
+    world.publish(refused)
+    receipts.wait(2)
+    world.coordinator.submit_signal(bad.saga, "paid", b"null", message_id="m").result(DEADLINE_S)
+    world.publish(refused)
+    notes = [one.note for one in receipts.wait(3)]
+    with world.database.begin() as connection:
+        connection.execute(text("DELETE FROM amends.saga"))
+    with world.database.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE amends.refused_start IN ACCESS EXCLUSIVE MODE")
+        world.send_start(start("pay", {"amount": 1}))
+        eventually(lambda: world.value("SELECT count(*) FROM pg_locks WHERE NOT granted") == 1)
+        world.publish(refused)
+        world.send_start(start("pay", {"amount": 3}, key="o-3"), receipts=receipts.queue)
+        eventually(lambda: len(world.coordinator._intake) == 2, what="both to be of one batch")
+
+    assert notes == ["rejected", "rejected", "rejected"]
+    world.wait_for(bad.saga, "completed")
+    assert [one.note for one in receipts.wait(5)][3:] == ["rejected", "accepted"]
+
+
 def test_a_start_of_an_unknown_version_comes_again_until_it_is_known(world: World) -> None:
     """S2: no receipt for an hour, so the sender comes again."""
     world.participant("payments")
@@ -148,12 +186,34 @@ def test_a_start_of_an_unknown_version_comes_again_until_it_is_known(world: Worl
 
 def test_a_start_of_an_unknown_version_is_rejected_after_an_hour(world: World) -> None:
     receipts = Receipts(world)
-    an_hour_ago = int((time.time() - 3700) * 1000)
+    message = world.send_start(start("nobody-knows", {}, sent_at=2**52), receipts=receipts.queue)
 
-    world.send_start(start("nobody-knows", {}, sent_at=an_hour_ago), receipts=receipts.queue)
+    seen_two_hours_ago(world)
+    world.publish(message)
 
     assert receipts.wait(1)[0].note == "rejected"
     assert "amends apply" in world.value("SELECT error FROM amends.saga")
+
+
+def test_the_hour_of_an_unknown_version_is_not_by_its_senders_clock(world: World) -> None:
+    """S2: it may have been in an outbox for long. Guard: FIRST_SEEN, in place of `sent_at`, in starts._unknown."""
+    world.participant("payments")
+    receipts = Receipts(world)
+    message = world.send_start(start("pay", {"amount": 3}, sent_at=1_000), receipts=receipts.queue)
+    eventually(lambda: world.value("SELECT count(*) FROM amends.unknown_start") == 1)
+
+    world.register(PAY)
+    world.publish(message)
+
+    assert [one.note for one in receipts.wait(1)] == ["accepted"]
+    world.coordinator._keeping.prune()
+    assert world.value("SELECT count(*) FROM amends.unknown_start") == 1
+    with world.database.begin() as connection:
+        connection.execute(
+            text("UPDATE amends.unknown_start SET first_seen = first_seen - interval '26 hours'")
+        )
+    world.coordinator._keeping.prune()
+    assert world.value("SELECT count(*) FROM amends.unknown_start") == 0
 
 
 def test_a_door_is_told_of_an_unknown_definition_at_once(world: World) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +10,7 @@ from sqlalchemy import text
 from amends.coordinator import Saga, arg, rollout, step
 from amends.coordinator.engine.settings import EngineSettings
 from tests.engine.receipts import Receipts
-from tests.engine.world import World, start
+from tests.engine.world import World, seen_two_hours_ago, start
 from tests.waiting import eventually
 
 SCHEMA = {"type": "object", "properties": {"amount": {"type": "integer"}}, "required": ["amount"]}
@@ -141,11 +140,9 @@ def test_the_hour_of_an_unknown_version_runs_anew_once_its_saga_is_resumed(world
     Guard: `resumed_ms` in starts._unknown.
     """
     receipts = Receipts(world)
+    message = world.send_start(start("pay", {"amount": 3}, version=2), receipts=receipts.queue)
+    seen_two_hours_ago(world)
     suspend(world)
-    two_hours_ago = int((time.time() - 7_200) * 1_000)
-    body = start("pay", {"amount": 3}, version=2, sent_at=two_hours_ago)
-    message = world.send_start(body, receipts=receipts.queue)
-    dealt_with(world)
     resume(world)
     world.publish(message)
     dealt_with(world)

@@ -153,6 +153,17 @@ class World:
         return self.value("SELECT count(*) FROM amends.outbox WHERE parked_at IS NULL") == 0
 
 
+def seen_two_hours_ago(world: World) -> None:
+    """The one start of an unknown version, once it has been seen, has been so for longer than it may be (S2)."""
+    age = text("UPDATE amends.unknown_start SET first_seen = first_seen - interval '2 hours'")
+
+    def aged() -> bool:
+        with world.database.begin() as connection:
+            return connection.execute(age).rowcount == 1
+
+    eventually(aged, what="a start of an unknown version to be seen")
+
+
 def start(name: str, input_: object = None, key: str | None = None, **fields: Any) -> wire.Start:
     """The body of a start."""
     return wire.Start(
