@@ -13,13 +13,11 @@ from amends.coordinator.saga.leaves import StepNode
 from amends.coordinator.saga.tree import places
 from amends.db.engines import transaction
 
-# What new sagas take, and what running ones are pinned to.
+# What new sagas take, and what running ones are pinned to. Not EXISTS: PostgreSQL would look for a version's first live
+# saga from the beginning of the table, where the oldest are, which have ended.
 LIVE_DEFINITIONS = """
     SELECT name, version, body FROM amends.definition
-    WHERE active OR EXISTS (
-        SELECT 1 FROM amends.saga
-        WHERE saga.name = definition.name AND saga.version = definition.version AND saga.ended_at IS NULL
-    )
+    WHERE active OR (name, version) IN (SELECT name, version FROM amends.saga WHERE ended_at IS NULL)
     ORDER BY name, version
 """
 LIMIT_TIME = "SET LOCAL statement_timeout = '10s'"

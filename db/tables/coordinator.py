@@ -112,6 +112,7 @@ saga = Table(
     CheckConstraint("(status = 'stuck') <= (stuck_steps IS NOT NULL)", name="ck_saga_stuck_says_where"),
     CheckConstraint("clock_ms >= started_ms", name="ck_saga_clock"),
     Index("ix_saga_live", "status", "created_at", postgresql_where=text("ended_at IS NULL")),
+    Index("ix_saga_version", "name", "version", postgresql_where=text("ended_at IS NULL")),
     Index("ix_saga_ended", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index("ix_saga_list", "created_at", "id"),
     Index("ix_saga_name", "name", "status", "created_at", "id"),
