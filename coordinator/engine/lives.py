@@ -106,7 +106,7 @@ class Advancing:
                 self.moved.append((old, step))
         for effect in effects:
             match effect:
-                case Send():
+                case Send() if live.now is after or _stands(live.now, effect):
                     self._send(live, effect)
                 case Publish():
                     live.events.append(
@@ -118,6 +118,8 @@ class Advancing:
                     self._stuck(after.name)
                 case AttemptClosed():
                     self._attempt(effect)
+                case _:
+                    pass
         self._tell_kin(live, effects)
         return True
 
@@ -206,3 +208,9 @@ class Advancing:
             self.gate.moved(step, old)
         self.moved.clear()
         self.told.clear()
+
+
+def _stands(saga: Saga, send: Send) -> bool:
+    """Whether it is still wanted: what could not be sent just before it may have turned the saga back (C1)."""
+    step = saga.steps[send.path]
+    return step.op is send.op and step.attempt == send.attempt

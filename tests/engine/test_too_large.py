@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from amends.coordinator import Saga, arg, call, chain, pivot, result, step
+from amends.coordinator import Saga, arg, call, chain, group, pivot, result, step
 from tests.engine.scripted import reply
 from tests.engine.test_children import child_of
 from tests.engine.world import World
@@ -40,6 +40,21 @@ def bulky(world: World) -> None:
             result=[result("box"), result("box")],
         )
     )
+
+
+def test_a_command_that_is_too_large_takes_back_its_siblings_before_they_are_sent(narrow: World) -> None:
+    """C1: no `do` follows its `undo`. Guard: `_stands` in lives.apply."""
+    both = group(
+        step("pay", to="bank", undo="refund", args=arg), step("box", to="store", undo="unbox", args={})
+    )
+    narrow.register(Saga("outer", both, version=1))
+
+    saga = narrow.start_saga("outer", BULK).saga_id
+    narrow.wait_for(saga, "compensated")
+
+    assert [one.op.value for one in narrow.participants["store"].received] == ["undo"]
+    assert narrow.participants["bank"].received == []
+    assert narrow.replayed(saga) == narrow.state(saga)
 
 
 def test_a_call_that_is_too_large_turns_its_parent_back(narrow: World) -> None:
