@@ -25,7 +25,9 @@ CLOUD_EVENT = "application/cloudevents+json"  # the content type of a domain eve
 
 PATH_CHARS_MAX = 300
 NAME_CHARS_MAX = 120
-LABELS_MAX = 20
+LABELS_MAX = 20  # that a start brings, and that a definition makes
+LABELS_TOGETHER_MAX = 40  # that a saga has
+LABEL_CHARS_MAX = 255  # of a label's name, and of its value
 REASON_CHARS_MAX = 2_000
 
 KEY_CHARS_MAX = 255

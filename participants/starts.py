@@ -16,7 +16,6 @@ from amends.participants.errors import InvalidInput, InvalidPayload
 from amends.participants.logging import current_scope
 from amends.participants.payloads import PayloadReader, encode
 
-_LABEL_CHARS_MAX: Final = 255
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
 
 
@@ -125,9 +124,9 @@ def _checked_labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
     for label, value in labels.items():
         if not (isinstance(label, str) and isinstance(value, str)):
             raise InvalidInput(f"saga {name!r}: label {label!r}: names and values of labels are text")
-        if not 0 < len(label) <= _LABEL_CHARS_MAX or len(value) > _LABEL_CHARS_MAX:
+        if not 0 < len(label) <= wire.LABEL_CHARS_MAX or len(value) > wire.LABEL_CHARS_MAX:
             raise InvalidInput(
-                f"saga {name!r}: label {label[:40]!r}: names and values have up to {_LABEL_CHARS_MAX}"
+                f"saga {name!r}: label {label[:40]!r}: names and values have up to {wire.LABEL_CHARS_MAX}"
             )
         if not (_printable(label) and _printable(value)):
             raise InvalidInput(f"saga {name!r}: label {label!r}: no control characters")

@@ -26,9 +26,15 @@ from amends.coordinator.saga.json import Json, content_hash
 from amends.coordinator.saga.machine import begin
 from amends.coordinator.saga.starting import Unusable, key_of, labels_of
 from amends.coordinator.saga.state import Saga, Status
-from amends.outbox.wire import LABELS_MAX, NAME_CHARS_MAX, Start
+from amends.outbox.wire import (
+    KEY_CHARS_MAX,
+    LABEL_CHARS_MAX,
+    LABELS_MAX,
+    LABELS_TOGETHER_MAX,
+    NAME_CHARS_MAX,
+    Start,
+)
 
-KEY_CHARS_MAX: Final = 255
 INPUT_DEPTH_MAX: Final = 64
 
 
@@ -114,10 +120,10 @@ class Starts:
         try:
             if item.takes_key:
                 key_of(definition, value)  # Had it made one, the start would have it by now.
-            labels = {**labels_of(definition, value), **start.labels}
+            labels = _together(labels_of(definition, value), start.labels)
         except Unusable as unusable:
             return Refusal(Verdict.REJECTED, f"saga {start.name!r}: {unusable}", unusable.field)
-        reason = _bad_labels(labels)
+        reason = _bad_labels(labels, LABELS_TOGETHER_MAX)
         if reason is not None:
             return Refusal(Verdict.REJECTED, f"saga {start.name!r}, with those of its definition: {reason}")
         parent = parent_of(start.parent) if start.parent is not None else None
@@ -206,7 +212,8 @@ def _malformed(item: StartItem) -> str | None:
         return f"name: must have 1 to {NAME_CHARS_MAX} characters and no NUL"
     if start.version is not None and not 1 <= start.version <= VERSION_MAX:
         return f"version: must be 1 to {VERSION_MAX}"
-    reason = _bad_labels(start.labels)
+    # A call brings all that its parent has, those of the parent's definition too.
+    reason = _bad_labels(start.labels, LABELS_MAX if start.parent is None else LABELS_TOGETHER_MAX)
     if reason is not None:
         return reason
     if start.key is not None and (not start.key or len(start.key) > KEY_CHARS_MAX or "\x00" in start.key):
@@ -214,11 +221,18 @@ def _malformed(item: StartItem) -> str | None:
     return None
 
 
-def _bad_labels(labels: Mapping[str, str]) -> str | None:
-    if len(labels) > LABELS_MAX:
-        return f"labels: {len(labels)}, over the limit of {LABELS_MAX}"
+def _together(made: Mapping[str, str], brought: Mapping[str, str]) -> dict[str, str]:
+    """What the definition makes, and what the start brings, which wins. Only a child's parent may bring too many."""
+    room = LABELS_TOGETHER_MAX - len(made)
+    others = [name for name in brought if name not in made][:room]
+    return {**made, **{name: brought[name] for name in (*(made.keys() & brought.keys()), *others)}}
+
+
+def _bad_labels(labels: Mapping[str, str], most: int) -> str | None:
+    if len(labels) > most:
+        return f"labels: {len(labels)}, over the limit of {most}"
     for name, value in labels.items():
-        if len(name) > NAME_CHARS_MAX or len(value) > KEY_CHARS_MAX or "\x00" in name + value:
+        if max(len(name), len(value)) > LABEL_CHARS_MAX or "\x00" in name + value:
             return f"labels/{name[:40]!r}: too long, or has a NUL character"
     return None
 

@@ -10,10 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from amends.coordinator.saga.durations import DAY, milliseconds
 from amends.coordinator.schedules.cron import CRON_CHARS_MAX, ZONE_CHARS_MAX
 from amends.coordinator.schedules.records import LABELS_TAKEN
-from amends.outbox.wire import KEY_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX, PATH_CHARS_MAX
+from amends.outbox.wire import KEY_CHARS_MAX, LABEL_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX, PATH_CHARS_MAX
 
 REASON_CHARS_MAX: Final = 1_000
-LABEL_CHARS_MAX: Final = 255
 IDS_MAX: Final = 1_000
 VERSION_MAX: Final = 2**31 - 1
 ROW_ID_MAX: Final = 2**63 - 1

@@ -22,6 +22,7 @@ from amends.coordinator.schedules import standing
 from amends.coordinator.schedules.missed import Missed
 from amends.coordinator.schedules.records import Wanted
 from amends.outbox import wire
+from amends.participants.starts import make_start
 from tests.engine.receipts import Receipts
 from tests.engine.world import World, start
 from tests.waiting import eventually
@@ -102,14 +103,40 @@ def test_an_input_that_gives_no_key_is_rejected_with_its_place(world: World) -> 
     assert "it is null" in world.value("SELECT error FROM amends.saga")
 
 
-def test_too_many_labels_together_are_rejected(world: World) -> None:
-    """Guard: `_bad_labels` of both in `Starts.examine`."""
+def test_what_the_client_takes_for_labels_the_engine_takes(world: World) -> None:
+    """Twenty long ones beside the definition's. Guards: LABEL_CHARS_MAX in _bad_labels; LABELS_TOGETHER_MAX."""
+    world.participant("bank")
     world.register(ORDER)
+    labels = {f"{number:02}".ljust(wire.LABEL_CHARS_MAX, "x"): "v" * 255 for number in range(20)}
 
-    told = world.start_saga("order", INPUT, labels={f"l{number}": "" for number in range(19)})
+    body = make_start("order", INPUT, "7", labels)
+    told = world.coordinator.submit_start(body, actor="test").result(10)
+    more = make_start("order", INPUT, "8", {})
+    more = msgspec.structs.replace(more, labels={**labels, "one": "more"})
+    refused = world.coordinator.submit_start(more, actor="test").result(10)
 
-    assert told.verdict is Verdict.REJECTED
-    assert "with those of its definition: labels: 21, over the limit of 20" in told.reason
+    assert told.verdict is Verdict.ACCEPTED
+    assert stored(world)[2] == {"shop": "north", "number": "7", **labels}
+    assert (refused.verdict, refused.reason) == (Verdict.REJECTED, "labels: 21, over the limit of 20")
+
+
+def test_a_call_is_not_refused_for_its_parents_labels(world: World) -> None:
+    """Every generation adds its own. Guard: `others[:room]` in starts._together. Without it no such call begins."""
+    world.participant("bank")
+    numbered = {f"own{number}": arg.shop for number in range(20)}
+    called = step("pay", to="bank", undo="refund")
+    for name, node in (("inner", called), ("middle", call("inner", arg)), ("outer", call("middle", arg))):
+        labels = {f"{name}-{label}": made for label, made in numbered.items()}
+        world.register(Saga(name, node, version=1, labels=labels))
+
+    outer = world.start_saga("outer", INPUT, labels={f"l{number}": "" for number in range(20)}).saga_id
+
+    world.wait_for(outer, "completed")
+    with world.database.connect() as connection:
+        rows = connection.execute(text("SELECT name, labels FROM amends.saga")).all()
+    for name, labels in rows:
+        assert len(labels) == 40
+        assert sum(label.startswith(name) for label in labels) == 20, "its own come first"
 
 
 def test_an_id_that_was_promised_stands_for_the_saga(world: World) -> None:
