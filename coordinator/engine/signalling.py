@@ -185,8 +185,17 @@ def _too_large(kept: list[Kept], event: Signalled) -> str | None:
 
 
 def _waits_of(definition: Definition, name: str) -> str:
-    waits = ", ".join(sorted(definition.plan.by_signal)) or "nothing"
-    return f"saga {definition.name!r} version {definition.version} does not wait for {name!r}; it waits for: {waits}"
+    waits = {
+        signal + "/N" * len(place.eaches)
+        for signal, places in definition.plan.by_signal.items()
+        for place in places
+    }
+    listed = ", ".join(sorted(waits)) or "nothing"
+    numbers = "; N is the number of an item, from 0" if any("/" in wait for wait in waits) else ""
+    return (
+        f"saga {definition.name!r} version {definition.version} does not wait for {name!r}; "
+        f"it waits for: {listed}{numbers}"
+    )
 
 
 def _resolve(item: SignalItem, answer: SignalAnswer) -> Callable[[], None]:

@@ -9,13 +9,17 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.doing import signal_of, take_signal
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.durations import written
+from amends.coordinator.saga.evaluating import Unresolved
 from amends.coordinator.saga.events import Signalled
+from amends.coordinator.saga.expressions import Result, parts
 from amends.coordinator.saga.forward import succeed
 from amends.coordinator.saga.giving_up import give_up
 from amends.coordinator.saga.leaves import SleepNode, WaitNode
 from amends.coordinator.saga.state import Did, Kept, Phase, Saga, Status
 from amends.coordinator.saga.step_draft import StepDraft
-from amends.coordinator.saga.walk import Place, scope_of
+from amends.coordinator.saga.surroundings import count_of, items_of
+from amends.coordinator.saga.tree import EachNode
+from amends.coordinator.saga.walk import Place, outer_scope, scope_of
 
 
 class Hearing(StrEnum):
@@ -24,7 +28,7 @@ class Hearing(StrEnum):
     TAKEN = "taken"  # a wait is there for it
     KEPT = "kept"  # one may come
     COPY = "copy"  # it came before
-    UNAWAITED = "unawaited"  # the definition has no such wait
+    UNAWAITED = "unawaited"  # the definition has no such wait, or its list no such item
     LATE = "late"  # the saga compensates, nobody will wait any more
     FULL = "full"  # so many are kept already that no further one can be
 
@@ -61,7 +65,37 @@ def _hearing(draft: Draft, event: Signalled) -> Hearing:
 
 
 def _places(draft: Draft, event: Signalled) -> list[Place]:
-    return draft.plan.by_signal.get(event.name.partition("/")[0], [])
+    """The waits that might ever take it: in as many `each` nodes as it has numbers, none past the list's end."""
+    name, _, _ = event.name.partition("/")
+    scope = scope_of(event.name)
+    return [place for place in draft.plan.by_signal.get(name, ()) if _may_come(draft, place, scope)]
+
+
+def _may_come(draft: Draft, place: Place, scope: str) -> bool:
+    written_numbers = scope.split("/")[1:]
+    if len(written_numbers) != len(place.eaches):
+        return False
+    for depth, (each, number) in enumerate(zip(place.eaches, written_numbers, strict=True)):
+        total = _known_total(draft, each, outer_scope(scope, depth))
+        if number != str(int(number)) or (total is not None and int(number) >= total):
+            return False
+    return True
+
+
+def _known_total(draft: Draft, each: Place, scope: str) -> int | None:
+    """How many items an `each` has; None if that takes results to tell, and it has not begun."""
+    fan = draft.fans.get(each.id + scope)
+    if fan is not None:
+        return fan.total
+    assert isinstance(each.node, EachNode)
+    around = [*each.eaches, each]
+    overs = [one.node.over for one in around if isinstance(one.node, EachNode)]
+    if any(isinstance(part, Result) for over in overs for part in parts(over)):
+        return None  # Nothing is read for a signal that may be kept as well.
+    try:
+        return count_of(each, items_of(draft, each, scope))
+    except Unresolved:
+        return None
 
 
 def _is_copy(draft: Draft, event: Signalled, places: list[Place]) -> bool:

@@ -160,6 +160,19 @@ def test_an_unknown_signal_names_the_waits(world: World) -> None:
     assert answer.reason.endswith("it waits for: approved")
 
 
+def test_a_signal_that_no_wait_can_ever_take_is_told(world: World) -> None:
+    """Without `_may_come` in saga.signals it is accepted, and never taken."""
+    world.register(Saga("items", chain(each([1, 2], wait("ok")), wait("done")), version=1))
+    saga = world.start_saga("items").saga_id
+
+    answers = [signal(world, saga, name) for name in ("ok", "ok/2", "done/0", "ok/1")]
+
+    assert [one.verdict for one in answers] == [SignalVerdict.UNKNOWN_SIGNAL] * 3 + [SignalVerdict.ACCEPTED]
+    assert answers[0].reason.endswith(
+        "does not wait for 'ok'; it waits for: done, ok/N; N is the number of an item, from 0"
+    )
+
+
 def test_a_rejected_start_leaves_what_came_early_to_the_one_that_takes_its_place(world: World) -> None:
     """S1, S2: what came before it, and after it; rejected twice.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from amends.coordinator import arg, chain, choose, each, emit, group, item, pivot, result, sleep, step, wait
 from amends.coordinator.saga import events
+from amends.coordinator.saga.signals import Hearing, hearing
 from tests.saga.happenings import signal
 from tests.saga.story import HOUR, MINUTE, Story, do, done, internal_error, refused, retry, tell, timer, undo
 
@@ -50,6 +53,43 @@ def test_each_item_waits_for_a_signal_of_its_own():
     assert story.when(signal("ok/1")).commands == [do("b/1")]
     assert story.when(signal("ok", id="m2")).commands == []
     assert story.when(signal("ok/0", id="m3")).commands == [do("b/0")]
+
+
+@pytest.mark.parametrize("name", ["ok", "ok/2", "ok/7", "ok/01", "ok/0/0", "plain/0", "inner/0", "inner/1/2"])
+def test_a_signal_that_no_wait_can_ever_take_is_not_kept(name: str):
+    """Without `_may_come` it is kept until the saga ends, and its sender is told that it was accepted."""
+    story = tell(
+        step("a", to="x", undo="u"),
+        each(arg.lists, chain(wait("ok"), each(item, wait("inner")))),
+        wait("plain"),
+        input={"lists": [[1], [1, 2]]},
+    )
+
+    heard = hearing(story.definition, story.saga, signal(name)(story))
+
+    assert heard is Hearing.UNAWAITED
+    assert story.when(signal(name)).changes == 0
+
+
+@pytest.mark.parametrize("name", ["ok/0", "ok/1", "inner/0/0", "inner/1/1", "plain", "later/99"])
+def test_a_signal_that_may_still_be_taken_is_kept(name: str):
+    """S1. Of a list that is a result nobody knows the length before it is there."""
+    story = tell(
+        step("a", to="x", undo="u"),
+        each(arg.lists, chain(wait("ok"), each(item, wait("inner")))),
+        wait("plain"),
+        each(result("a"), wait("later")),
+        input={"lists": [[1], [1, 2]]},
+    )
+
+    assert hearing(story.definition, story.saga, signal(name)(story)) is Hearing.KEPT
+
+
+def test_once_the_list_is_there_its_length_is_known():
+    story = tell(step("a", to="x", undo="u"), each(result("a"), wait("later"))).given(a=done([1, 2]))
+
+    assert hearing(story.definition, story.saga, signal("later/2")(story)) is Hearing.UNAWAITED
+    assert hearing(story.definition, story.saga, signal("later/1")(story)) is Hearing.TAKEN
 
 
 def test_a_signal_for_which_there_is_no_wait_changes_nothing():
