@@ -24,6 +24,11 @@ STANDING: Final = """
     SELECT id, status, head::text AS head FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
 """
 
+# Which of these ids have a saga whose start was accepted.
+BEGUN: Final = """
+    SELECT id FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) AND status NOT IN ('placeholder', 'rejected')
+"""
+
 
 def give_keys(
     connection: Connection, starts: Starts, placeholders: Placeholders, items: Collection[StartItem]
@@ -34,6 +39,7 @@ def give_keys(
             _becomes(item, item.promised, None)
             item.promised = ""
     made = [(item, key) for item in items if (key := starts.key_made(connection, item)) is not None]
+    made = _settled_now(connection, starts, made)
     # Held before the key decides: two coordinators with the same message, or a signal for it, meet here.
     free = _hold(connection, placeholders, {item.saga_id for item, _ in made if item.is_message})
     for item, key in made:
@@ -44,6 +50,25 @@ def give_keys(
         own = saga_id_of(item.start.name, key)
         stands_for = placeholders.standing[item.promised].stands_for if item.promised else ""
         _becomes(item, stands_for or own, key if stands_for in ("", own) else None)
+
+
+def _settled_now(
+    connection: Connection, starts: Starts, made: list[tuple[StartItem, str]]
+) -> list[tuple[StartItem, str]]:
+    """Without the messages that wait until their name is resumed: they come again as they are, and nothing is written.
+
+    With the key of a saga that has begun, a start is answered as ever (S2).
+    """
+    held = {
+        id(item): saga_id_of(item.start.name, key)
+        for item, key in made
+        if item.is_message and starts.suspended(item.start.name)
+    }
+    if not held:
+        return made
+    rows = connection.exec_driver_sql(BEGUN, {"ids": sorted(set(held.values()))}).all()
+    begun = {str(row.id) for row in rows}
+    return [(item, key) for item, key in made if id(item) not in held or held[id(item)] in begun]
 
 
 def _hold(connection: Connection, placeholders: Placeholders, ids: set[str]) -> set[str]:

@@ -83,11 +83,15 @@ class Starts:
         except (Unusable, msgspec.DecodeError, RecursionError):
             return None
 
+    def suspended(self, name: str) -> bool:
+        """Whether no saga of this name begins."""
+        return self._standings.get(name, UNHEARD_OF).suspension is not None
+
     def _wanted(self, connection: Connection, start: Start) -> Definition | None:
-        """The definition that a start asks for; None while its name is suspended, or if there is none."""
+        """The definition that a start asks for, suspended or not; None if there is none."""
         standing = self._standings.get(start.name, UNHEARD_OF)
         version = start.version if start.version is not None else standing.active
-        if standing.suspension is not None or version is None:
+        if version is None:
             return None
         return self._catalog.find(connection, start.name, version)
 

@@ -216,3 +216,28 @@ def test_a_start_whose_name_is_none_is_rejected_and_hinders_no_other(world: Worl
 
 def test_what_waits_comes_again_after_half_a_minute_by_default() -> None:
     assert EngineSettings().again_s == 30
+
+
+def test_the_key_that_a_definition_makes_is_looked_at_while_it_is_suspended(world: World) -> None:
+    """S2: the same start again means the saga that stands, whoever made the key. Other input is told as ever.
+
+    Guards: `_wanted` without a look at the suspension; `_settled_now`, without which a message that waits is given an
+    id of its own, and a placeholder is left behind.
+    """
+    world.register(Saga("keyed", step("charge", to="payments", undo="refund"), version=1, key=arg.order))
+    first = world.start_saga("keyed", {"order": 100, "n": 1})
+    rollout.suspend(world.database, "keyed", actor="ann", reason="")
+    receipts = Receipts(world)
+    rows = sagas(world)
+
+    same = world.start_saga("keyed", {"order": 100, "n": 1})
+    other = world.start_saga("keyed", {"order": 100, "n": 2})
+    new = world.start_saga("keyed", {"order": 200, "n": 1})
+    waits = start("keyed", {"order": 200, "n": 1})
+    world.send_start(waits, row=1, receipts=receipts.queue)
+    world.send_start(start("keyed", {"order": 100, "n": 1}), row=2, receipts=receipts.queue)
+
+    assert [one.verdict.value for one in (same, other, new)] == ["duplicate", "conflict", "suspended"]
+    assert (same.saga_id, same.key) == (first.saga_id, "100")
+    assert [(one.row, one.note) for one in receipts.wait(1)] == [(2, "duplicate")]
+    assert sagas(world) == rows + 1, "what the second message's id stands for; nothing of the first"
