@@ -17,7 +17,7 @@ from amends.coordinator.saga.giving_up import give_up
 from amends.coordinator.saga.leaves import SleepNode, WaitNode
 from amends.coordinator.saga.state import Did, Kept, Phase, Saga, Status
 from amends.coordinator.saga.step_draft import StepDraft
-from amends.coordinator.saga.surroundings import count_of, items_of
+from amends.coordinator.saga.surroundings import count_of
 from amends.coordinator.saga.tree import EachNode
 from amends.coordinator.saga.walk import Place, outer_scope, scope_of
 
@@ -93,7 +93,7 @@ def _known_total(draft: Draft, each: Place, scope: str) -> int | None:
     if any(isinstance(part, Result) for over in overs for part in parts(over)):
         return None  # Nothing is read for a signal that may be kept as well.
     try:
-        return count_of(each, items_of(draft, each, scope))
+        return count_of(draft, each, scope)
     except Unresolved:
         return None
 
