@@ -75,6 +75,7 @@ EXPIRE = """
         ON CONFLICT (id) DO NOTHING
     )
     DELETE FROM amends.saga USING old WHERE saga.id = old.id AND saga.status = 'placeholder'
+    RETURNING saga.head->>'stands_for' IS NULL
 """
 
 # What stands for a saga stays as long as that does: it is looked at again when it is as old once more.
@@ -206,6 +207,10 @@ class Placeholders:
 
 
 def expire(connection: Connection, *, age_s: float, rows_max: int) -> int:
-    """Delete placeholders that nobody started for so long; how many. Rechecks each under its lock."""
+    """Delete placeholders that nobody started for so long; how many. Rechecks each under its lock.
+
+    Those that stood for a saga that is gone go with it, and are not counted: nobody has lost anything.
+    """
     connection.exec_driver_sql(RENEW, {"age_s": age_s, "rows_max": rows_max})
-    return connection.exec_driver_sql(EXPIRE, {"age_s": age_s, "rows_max": rows_max}).rowcount
+    wanted = {"age_s": age_s, "rows_max": rows_max}
+    return sum(connection.exec_driver_sql(EXPIRE, wanted).scalars())
