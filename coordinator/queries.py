@@ -49,6 +49,7 @@ _HEADER = """id::text, name, version, status, backwards, key, labels, input_hash
 HEADER = f"""
     SELECT {_HEADER}, coalesce(head->'overrides', '[]'), input::text, coalesce(head->>'pivot', 'none'),
         head->'parent', coalesce(head->>'decision', 'none'),
+        head->'positions'->>'through' IS NOT NULL, coalesce((head->>'finishing')::boolean, false),
         (extract(epoch FROM clock_timestamp()) * 1000)::bigint
     FROM amends.saga WHERE id = %(id)s::uuid AND status <> 'placeholder'
 """
@@ -247,8 +248,10 @@ def _find(
         gone = connection.exec_driver_sql(PRUNED, wanted).first()
         return Pruned(*gone) if gone is not None else None
     steps = [_step(step) for step in connection.exec_driver_sql(steps_sql, wanted).all()]
-    *header, overrides, input_text, pivot, parent, decision, now_ms = row
-    return Detail(Header(*header), overrides, input_text, pivot, parent, decision, now_ms, steps)
+    *header, overrides, input_text, pivot, parent, decision, through, finishing, now_ms = row
+    return Detail(
+        Header(*header), overrides, input_text, pivot, parent, decision, through, finishing, now_ms, steps
+    )
 
 
 def _step(row: Sequence[Any]) -> StepRow:

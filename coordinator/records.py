@@ -103,7 +103,8 @@ class StepRow:
 class Detail:
     """One saga in full, as it was at `now_ms`. `input` and the steps' results are JSON text.
 
-    `parent` is set for a child, `decision` what that has told it (K).
+    `parent` is set for a child, `decision` what that has told it (K). `through`: the way forward is behind it;
+    `finishing`: an operator ends it as it is.
     """
 
     header: Header
@@ -112,6 +113,8 @@ class Detail:
     pivot: str
     parent: Mapping[str, Any] | None
     decision: str
+    through: bool
+    finishing: bool
     now_ms: int
     steps: Sequence[StepRow]
 

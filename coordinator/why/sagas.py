@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from amends.coordinator.records import Detail, QueueLoad, StepRow
-from amends.coordinator.saga.state import FORMAT, Op, Phase, Pivot, Status
+from amends.coordinator.saga.state import FORMAT, Decision, Op, Phase, Pivot, Status
 from amends.coordinator.saga.walk import Plan
 from amends.coordinator.why.causes import NOT_ASKED, Broker, Cause, Wait
 from amends.coordinator.why.steps import Surroundings, wait_of
@@ -137,6 +137,12 @@ def _deadline(detail: Detail) -> Deadline | None:
     header = detail.header
     if header.deadline_ms is None or header.backwards or detail.pivot == Pivot.PASSED:
         return None
+    if detail.finishing:
+        return Deadline(header.deadline_ms, "nothing: an operator ends it as it is (A4)")
+    if detail.through:
+        held = detail.parent is not None and detail.decision == Decision.NONE
+        why = "it is done, and its parent decides (K2)" if held else "its way forward is behind it"
+        return Deadline(header.deadline_ms, f"nothing: {why}")
     if header.status == Status.STUCK:
         return Deadline(header.deadline_ms, "nothing while it is stuck; once it moves again it turns back")
     if detail.pivot == Pivot.SENT:

@@ -22,7 +22,8 @@ def waits(step: StepRow, saga_id: str, plan: Plan | None) -> Wait:
             return _wait(step, Cause.SIGNAL, f"the signal {name!r} has not come", _without(step, node), send)
         case CallNode() as node:
             text = f"the child saga {node.saga!r} that {step.path} called has not told what became of it"
-            return _wait(step, Cause.CHILD, text, "what it tells", "amends sagas list --name " + node.saga)
+            children = f"amends sagas list --parent {saga_id} --name {node.saga}"
+            return _wait(step, Cause.CHILD, text, "what it tells", children)
         case _:
             text = f"{step.path} waits for its time, a signal or a child saga"
             return _wait(step, Cause.WAITING, text, "the saga goes on")

@@ -46,7 +46,7 @@ def course(items: int) -> History:
         parent=None,
     )
     given = json.dumps(list(range(items)))
-    detail = Detail(header, (), given, "none", None, "none", NOON, ())
+    detail = Detail(header, (), given, "none", None, "none", True, False, NOON, ())
     events = [Started(), *done]
     log = [LogRow(seq, NOON, json.loads(encode_event(event))) for seq, event in enumerate(events, start=1)]
     return History(detail, log)

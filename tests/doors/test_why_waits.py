@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from amends.coordinator import Saga, call, chain, sleep, step, wait
-from tests.doors.explained import PATIENT, at, silent, started, waits
+from amends.coordinator import Saga, call, chain, group, pivot, sleep, step, wait
+from amends.outbox import wire
+from tests.doors.explained import PATIENT, at, silent, started, waits, why
 from tests.doors.house import House
+from tests.engine.scripted import reply
+from tests.waiting import eventually
 
 MakeHouse = Callable[..., House]
 
@@ -42,10 +45,40 @@ def test_a_child_saga_that_has_not_told_is_named(make_house: MakeHouse) -> None:
     house.world.participant("payments", silent)
     house.world.register(Saga("parent", call("pay"), version=1))
 
-    parent = waits(house, started(house, "parent"), "child")
+    saga_id = started(house, "parent")
+    parent = waits(house, saga_id, "child")
 
     assert "the child saga 'pay' that pay called has not told what became of it" in parent["text"]
-    assert parent["acts"] == ["amends sagas list --name pay"]
+    assert parent["acts"] == [f"amends sagas list --parent {saga_id} --name pay"]
+
+
+def test_a_held_child_and_one_that_is_finished_ignore_their_deadline(make_house: MakeHouse) -> None:
+    """Guards: `through` and `finishing` in `why/sagas.py`; without them it "turns back and compensates" (K2, A4)."""
+    house = make_house()
+    house.world.register(Saga("child", step("a", to="payments", undo="b"), version=1))
+    house.world.register(Saga("parent", group(call("child"), wait("go")), version=1))
+    house.world.register(Saga("odd", pivot(step("a", to="stock")), version=1))
+    house.world.participant("payments")
+
+    parent = started(house, "parent")
+
+    def held() -> str | None:
+        children = house.http().get("/sagas", params={"parent": parent}).json()["sagas"]
+        deadline = why(house, children[0]["id"])["deadline"] if children else None
+        return str(deadline["then"]) if deadline and deadline["then"].startswith("nothing") else None
+
+    assert eventually(held, what="held") == "nothing: it is done, and its parent decides (K2)"
+
+    def in_doubt(command: wire.Command) -> wire.Reply | None:
+        fenced = command.op is wire.Op.FENCE  # The fence of the finish is not answered: it stays under way.
+        return None if fenced else reply(command, "stock", "refused", reason="r", certain=False)
+
+    house.world.participant("stock", in_doubt)
+    odd = started(house, "odd")
+    house.stuck(odd)
+    house.http().post(f"/sagas/{odd}/finish", json={"reason": "counted"})
+
+    assert why(house, odd)["deadline"]["then"] == "nothing: an operator ends it as it is (A4)"
 
 
 def test_a_wait_whose_definition_is_not_at_hand_says_what_it_may_be(make_house: MakeHouse) -> None:
