@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -114,6 +114,19 @@ def headers_text(message: Message) -> str:
     return _headers_encoder.encode(dict(message.headers)).decode() if message.headers else "{}"
 
 
-def headers_of(text: str) -> dict[str, str]:
-    """The headers that were stored as this text."""
-    return {} if text == "{}" else _headers_decoder.decode(text)
+def claimed_row(row: Sequence[Any], created_at: datetime) -> OutboxRow:
+    """A row as LEASE returns it; each kind of database has its own idea of a time."""
+    message = Message(
+        message_id=row[1],
+        exchange=row[2],
+        routing_key=row[3],
+        type=row[4],
+        correlation_id=row[5],
+        reply_to=row[6],
+        headers={} if row[7] == "{}" else _headers_decoder.decode(row[7]),
+        expiration_ms=row[8],
+        body=bytes(row[9]),
+        key=row[10],
+        needs_receipt=bool(row[11]),
+    )
+    return OutboxRow(row[0], message, created_at, row[13], row[14], row[15])

@@ -18,7 +18,7 @@ from amends.outbox.storage import (
     OwnerRules,
     ParkedRow,
     Resend,
-    headers_of,
+    claimed_row,
     headers_text,
 )
 from amends.outbox.wire import Receipt
@@ -79,7 +79,8 @@ class SqliteStorage:
             self._run(connection, "DEFER", {"ids": _json(behind)})
         ids = [row[0] for row in candidates if not row[1]]
         rows = self._run(connection, "LEASE", {"ids": _json(ids), "lease_s": lease_s}).all() if ids else ()
-        return sorted(map(_row, rows), key=lambda row: row.id), len(candidates) == rows_max
+        claimed = [claimed_row(row, _time(row[12])) for row in rows]
+        return sorted(claimed, key=lambda row: row.id), len(candidates) == rows_max
 
     def release(self, connection: Connection, ids: Sequence[int], how: HandBack) -> None:
         self._run(connection, "RELEASE", _hand_back(ids, how))
@@ -155,23 +156,6 @@ def _hand_back(ids: Sequence[int], how: HandBack) -> dict[str, object]:
         "counts": int(how.counts),
         "returned": how.returned,
     }
-
-
-def _row(row: Any) -> OutboxRow:
-    message = Message(
-        message_id=row[1],
-        exchange=row[2],
-        routing_key=row[3],
-        type=row[4],
-        correlation_id=row[5],
-        reply_to=row[6],
-        headers=headers_of(row[7]),
-        expiration_ms=row[8],
-        body=bytes(row[9]),
-        key=row[10],
-        needs_receipt=bool(row[11]),
-    )
-    return OutboxRow(row[0], message, _time(row[12]), row[13], row[14], row[15])
 
 
 def _parked(row: Any) -> ParkedRow:
