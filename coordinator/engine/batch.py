@@ -92,7 +92,7 @@ class Batch:
         self._loading = Loading(connection, catalog, shelf, self._lives, self._placeholders)
         self._newer = self._loading.newer
         advancing.load = self._load_now
-        self._signalling = Signalling(advancing, self._placeholders, self.outcome)
+        self._signalling = Signalling(catalog, advancing, self._placeholders, self.outcome)
         self._kin = Kin(advancing, self._placeholders, self.outcome)
         self._births = Births(
             connection,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 import msgspec
 
+from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import posting, sql
 from amends.coordinator.engine.contract import SignalAnswer, SignalVerdict
 from amends.coordinator.engine.intake import SignalItem
@@ -19,7 +20,7 @@ from amends.coordinator.saga.bounds import SIGNALS_MAX, json_problem
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.signals import Hearing, hearing
+from amends.coordinator.saga.signals import Hearing, hearing, paths_of
 from amends.coordinator.saga.state import Kept, Saga, Status
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.wire import PATH_CHARS_MAX, SIGNAL_BYTES_MAX, SIGNAL_ID_CHARS_MAX
@@ -63,7 +64,10 @@ def signal_of(name: str, message_id: str, payload: bytes) -> Signalled:
 class Signalling:
     """Takes the signals of one batch."""
 
-    def __init__(self, advancing: Advancing, placeholders: Placeholders, outcome: Outcome) -> None:
+    def __init__(
+        self, catalog: Catalog, advancing: Advancing, placeholders: Placeholders, outcome: Outcome
+    ) -> None:
+        self._catalog = catalog
         self._advancing = advancing
         self._placeholders = placeholders
         self._outcome = outcome
@@ -131,17 +135,19 @@ class Signalling:
 
     def _had(self, saga: Saga, event: Signalled) -> bool:
         """Whether a saga that has ended took or kept this very signal: its sender is not told that it was too late."""
-        if any(one.id == event.message_id for one in _kept(saga)):
+        if _is_kept(saga, event):
             return True
-        looked_for = {"id": saga.id, "message_id": event.message_id}
-        return self._placeholders.connection.exec_driver_sql(sql.TOOK, looked_for).first() is not None
+        connection = self._placeholders.connection
+        definition = self._catalog.find(connection, saga.name, saga.version)
+        paths = paths_of(definition, event.name) if definition is not None else []
+        looked_for = {"id": saga.id, "paths": paths, "message_id": event.message_id}
+        return connection.exec_driver_sql(sql.TOOK, looked_for).first() is not None
 
     def _to_rejected(self, live: Live, event: Signalled) -> tuple[SignalVerdict, str]:
         """Its start owns no key, and another may take its place: until then it is kept as by a placeholder (S2)."""
-        kept = _kept(live.now)
-        if any(one.id == event.message_id for one in kept):
+        if _is_kept(live.now, event):
             return SignalVerdict.DUPLICATE, ""
-        problem = _too_much(kept, event)
+        problem = _too_much(_kept(live.now), event)
         if problem is not None:
             return SignalVerdict.TOO_MANY, problem
         live.now = _keeping(live.now, event)
@@ -154,7 +160,8 @@ class Signalling:
         if placeholder.stands_for:
             self.pass_on(placeholder.stands_for, [item.event])
             return SignalVerdict.KEPT, ""
-        if any(signal.message_id == item.event.message_id for signal in placeholder.signals):
+        same = (item.event.name, item.event.message_id)
+        if any((signal.name, signal.message_id) == same for signal in placeholder.signals):
             return SignalVerdict.DUPLICATE, ""
         kept = [Kept(id=one.message_id, payload=one.payload) for one in placeholder.signals]
         problem = _too_much(kept, item.event)
@@ -166,6 +173,10 @@ class Signalling:
 
 def _kept(saga: Saga) -> list[Kept]:
     return [one for kept in saga.signals.values() for one in kept]
+
+
+def _is_kept(saga: Saga, event: Signalled) -> bool:
+    return any(one.id == event.message_id for one in saga.signals.get(event.name, ()))
 
 
 def _keeping(saga: Saga, event: Signalled) -> Saga:

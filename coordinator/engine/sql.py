@@ -227,10 +227,10 @@ PRUNE_UNKNOWN = """
     )
 """
 
-# Whether a saga that has ended took a signal. A look at all of its steps: nobody sends many to a saga that is over.
+# Whether a saga that has ended took a signal, by one of the waits that it may have been for.
 TOOK = """
     SELECT 1 FROM amends.step
-    WHERE saga_id = %(id)s::uuid AND extra IS NOT NULL AND extra->>'took' = %(message_id)s LIMIT 1
+    WHERE saga_id = %(id)s::uuid AND path = ANY(%(paths)s) AND extra->>'took' = %(message_id)s LIMIT 1
 """
 
 AUDIT = """

@@ -38,6 +38,12 @@ def hearing(definition: Definition, saga: Saga, event: Signalled) -> Hearing:
     return _hearing(Draft(definition, saga, saga.clock, event.held), event)
 
 
+def paths_of(definition: Definition, name: str) -> list[str]:
+    """The waits that a signal of this name may be for, as paths: those of its item, where it names one."""
+    places = definition.plan.by_signal.get(name.partition("/")[0], [])
+    return [place.name + scope_of(name) for place in places]
+
+
 def signalled(draft: Draft, event: Signalled) -> None:
     """Keep a signal until a wait takes it; copies and signals that no wait is there for change nothing."""
     heard = _hearing(draft, event)
@@ -99,7 +105,7 @@ def _known_total(draft: Draft, each: Place, scope: str) -> int | None:
 
 
 def _is_copy(draft: Draft, event: Signalled, places: list[Place]) -> bool:
-    """Whether a signal of this id is kept, or was taken by one of the waits that it might be for (S1)."""
+    """Whether this name and id is kept, or was taken by one of the waits that it might be for (S1)."""
     if any(one.id == event.message_id for one in draft.signals.get(event.name, ())):
         return True
     paths = [place.name + scope_of(event.name) for place in places]
