@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from amends.coordinator.draw.marks import StateCount
 from amends.coordinator.errors import UnknownDefinition
 from amends.coordinator.records import (
+    Child,
     DefinitionRow,
     Detail,
     Header,
@@ -33,6 +34,7 @@ from amends.coordinator.records import (
     StoredDefinition,
     TimerRow,
 )
+from amends.coordinator.saga.identity import child_id
 from amends.coordinator.saga.state import Phase
 from amends.db.engines import transaction
 from amends.outbox.wire import saga_id_of
@@ -41,9 +43,14 @@ from amends.outbox.wire import saga_id_of
 ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 LIMIT_TIME = "SET LOCAL statement_timeout = '10s'"
 
+# Of a saga: it is done, and waits for its parent to decide (K2).
+HELD = """(saga.status = 'running' AND saga.parent_id IS NOT NULL
+    AND coalesce((saga.head->'parent'->>'holds')::boolean, false)
+    AND coalesce(saga.head->>'decision', 'none') <> 'settle' AND saga.head->'positions'->>'through' IS NOT NULL)"""
+
 # In the order of `Header`.
-_HEADER = """id::text, name, version, status, backwards, key, labels, input_hash, started_ms, clock_ms,
-    deadline_ms, stuck_steps, error, created_at, ended_at, format, parent_id::text"""
+_HEADER = f"""id::text, name, version, status, backwards, key, labels, input_hash, started_ms, clock_ms,
+    deadline_ms, stuck_steps, error, created_at, ended_at, format, parent_id::text, {HELD}"""
 
 # One saga's header, with its overrides.
 HEADER = f"""
@@ -74,7 +81,8 @@ STEPS = """
         (extract(epoch FROM entry.parked_at) * 1000)::bigint, (extract(epoch FROM entry.returned_since) * 1000)::bigint,
         coalesce(entry.leased_until > now(), false),
         (extract(epoch FROM breaker.opened_at) * 1000)::bigint,
-        (extract(epoch FROM breaker.probe_until) * 1000)::bigint
+        (extract(epoch FROM breaker.probe_until) * 1000)::bigint,
+        coalesce((step.extra->>'child')::int, 0)
     FROM amends.step AS step
     LEFT JOIN amends.timer AS timer ON timer.saga_id = step.saga_id AND timer.path = step.path
     LEFT JOIN amends.outbox AS entry ON entry.id = timer.outbox_id AND entry.sent_at IS NULL AND step.phase = 'awaiting'
@@ -84,6 +92,11 @@ STEPS = """
 """
 AS_BEGUN = STEPS.format(first="")
 UNDER_WAY_FIRST = STEPS.format(first="step.phase = 'settled', step.phase <> 'stuck', ")
+
+# How these sagas stand, of those that have a row.
+CHILDREN = """
+    SELECT id::text, status FROM amends.saga WHERE id = ANY(%(ids)s::uuid[]) AND status <> 'placeholder'
+"""
 
 # How many commands of some queues are out and parked; walks two partial indexes.
 LOADS = """
@@ -247,19 +260,32 @@ def _find(
             return _find(connection, UUID(other), steps_max, steps_sql)
         gone = connection.exec_driver_sql(PRUNED, wanted).first()
         return Pruned(*gone) if gone is not None else None
-    steps = [_step(step) for step in connection.exec_driver_sql(steps_sql, wanted).all()]
+    steps = _steps(connection, str(saga_id), connection.exec_driver_sql(steps_sql, wanted).all())
     *header, overrides, input_text, pivot, parent, decision, through, finishing, now_ms = row
     return Detail(
         Header(*header), overrides, input_text, pivot, parent, decision, through, finishing, now_ms, steps
     )
 
 
-def _step(row: Sequence[Any]) -> StepRow:
-    timer, entry, breaker = row[14:18], row[18:26], row[26:]
+def _steps(connection: Connection, saga_id: str, rows: Sequence[Sequence[Any]]) -> list[StepRow]:
+    """The steps; those that nobody is commanded for and that are not settled with the child they may have called."""
+    ids = {
+        row[0]: child_id(saga_id, row[0], row[28])
+        for row in rows
+        if not row[2] and row[3] in (Phase.WAITING, Phase.STUCK)
+    }
+    found = connection.exec_driver_sql(CHILDREN, {"ids": list(ids.values())}).all() if ids else []
+    children = {id_: Child(id_, status) for id_, status in found}
+    return [_step(row, children.get(ids.get(row[0], ""))) for row in rows]
+
+
+def _step(row: Sequence[Any], child: Child | None) -> StepRow:
+    timer, entry, breaker = row[14:18], row[18:26], row[26:28]
     beside: list[Any] = [
         TimerRow(*timer) if timer[0] is not None else None,
         OutboxEntry(*entry) if entry[0] is not None else None,
         OpenBreaker(*breaker) if breaker[0] is not None else None,
+        child,
     ]
     return StepRow(*row[:14], *beside)
 

@@ -12,7 +12,7 @@ from amends.coordinator.saga.json import Json
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One saga's row. Names ending in `_ms` are milliseconds since 1970."""
+    """One saga's row. Names ending in `_ms` are milliseconds since 1970. `held`: done, and its parent decides (K2)."""
 
     id: str
     name: str
@@ -31,6 +31,7 @@ class Header:
     ended_at: datetime | None
     format: int
     parent: str | None
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,20 @@ class QueueLoad:
 
 
 @dataclass(frozen=True, slots=True)
+class Child:
+    """The saga that a step called last."""
+
+    id: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class StepRow:
-    """One step instance, with what stands about it elsewhere: timer, unsent command, open breaker of its queue."""
+    """One step instance, with what stands about it elsewhere: timer, unsent command, open breaker of its queue.
+
+    `child` is the saga it called, once that has a row. `tries` is which try of its op `attempt` is, where somebody
+    has counted: `attempt` itself rises over all ops.
+    """
 
     path: str
     node: str
@@ -97,6 +110,8 @@ class StepRow:
     timer: TimerRow | None
     entry: OutboxEntry | None
     breaker: OpenBreaker | None
+    child: Child | None = None
+    tries: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ lines tell only what the log itself says.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -46,14 +47,14 @@ from amends.coordinator.saga.events import (
     Unsendable,
 )
 from amends.coordinator.saga.machine import advance, begin
-from amends.coordinator.saga.state import Phase, Saga, Status, Step
-from amends.coordinator.why.words import clock
+from amends.coordinator.saga.state import Op, Phase, Saga, Status, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One line. Times and durations are milliseconds; `duration` is since the command was sent.
 
+    `attempt` rises over all ops of a step; `tries` is which try of its op it was, None if that is not known.
     `next_at` is when the next attempt was due after one in vain, or when a wait is over.
     """
 
@@ -62,6 +63,7 @@ class Entry:
     path: str | None = None
     op: str | None = None
     attempt: int | None = None
+    tries: int | None = None
     duration: int | None = None
     outcome: str | None = None
     error: str | None = None
@@ -116,12 +118,30 @@ def entries(course: Iterable[Happened]) -> list[Entry]:
     return sorted([*telling.lines, *telling.unanswered.values()], key=lambda entry: entry.at)
 
 
+def tries_of(course: Iterable[Happened]) -> dict[tuple[str, int], int]:
+    """Which try of its op each attempt was, by path and attempt, as far as the course was replayed."""
+    telling = _Telling()
+    for happened in course:
+        for effect in happened.effects:
+            if isinstance(effect, Sent):
+                telling.count(effect)
+    return telling.tries
+
+
 @dataclass(slots=True)
 class _Telling:
     """The lines so far, and the commands that were sent and not answered, by path and attempt."""
 
     lines: list[Entry] = field(default_factory=list)
     unanswered: dict[tuple[str, int], Entry] = field(default_factory=dict)
+    tries: dict[tuple[str, int], int] = field(default_factory=dict)
+    sent: Counter[tuple[str, Op]] = field(default_factory=Counter)
+
+    def count(self, sent: Sent) -> int:
+        """Which try of its op this is."""
+        self.sent[sent.path, sent.op] += 1
+        self.tries[sent.path, sent.attempt] = self.sent[sent.path, sent.op]
+        return self.tries[sent.path, sent.attempt]
 
     def tell(self, happened: Happened) -> None:
         told = len(self.lines)
@@ -146,7 +166,7 @@ class _Telling:
         match effect:
             case Sent(path=path, op=op, attempt=attempt):
                 self.unanswered[path, attempt] = Entry(
-                    at=at, what="sent", path=path, op=op.value, attempt=attempt
+                    at=at, what="sent", path=path, op=op.value, attempt=attempt, tries=self.count(effect)
                 )
             case AttemptClosed(path=path, op=op, outcome="timeout") if isinstance(happened.event, TimerFired):
                 yield self._answer(at, path, op.value, happened.event.attempt, "timeout", None)
@@ -204,6 +224,7 @@ class _Telling:
             path=path,
             op=op,
             attempt=attempt,
+            tries=self.tries.get((path, attempt)),
             duration=at - sent.at if sent is not None else None,
             outcome=outcome,
             error=error,
@@ -242,14 +263,13 @@ class _Telling:
                 yield Entry(at=at, what=what, path=event.path, error=event.reason, actor=event.actor)
             case MoveTimer() | CancelTimer():
                 what = "timer moved" if isinstance(event, MoveTimer) else "timer cancelled"
-                outcome = f"to {clock(event.due)}" if isinstance(event, MoveTimer) else None
                 yield Entry(
                     at=at,
                     what=what,
                     path=event.path or "the deadline",
-                    outcome=outcome,
                     error=event.reason,
                     actor=event.actor,
+                    next_at=event.due if isinstance(event, MoveTimer) else None,
                 )
             case Compensate() | Finish():
                 yield Entry(at=at, what=type(event).__name__.lower(), error=event.reason, actor=event.actor)

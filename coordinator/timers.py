@@ -10,10 +10,11 @@ from typing import Any, Final
 
 from sqlalchemy import Engine
 
-from amends.coordinator.queries import reading
+from amends.coordinator.queries import HELD, reading
 from amends.coordinator.saga.state import Phase
 
-# One page of timers, the first due first; conditions are added by `_conditions`. In the order of `DueRow`.
+# One page of timers, the first due first, without deadlines of sagas that are held: they do nothing (K2). Conditions
+# are added by `_conditions`. In the order of `DueRow`.
 PAGE = """
     SELECT timer.saga_id::text, saga.name, saga.labels, saga.status, timer.path, step.phase, step.op, timer.queue,
         timer.attempt, timer.due_at, timer.held_since,
@@ -21,7 +22,7 @@ PAGE = """
     FROM amends.timer AS timer
     JOIN amends.saga AS saga ON saga.id = timer.saga_id
     LEFT JOIN amends.step AS step ON step.saga_id = timer.saga_id AND step.path = timer.path
-    WHERE {conditions}
+    WHERE NOT (timer.path = '' AND {held}) AND {conditions}
     ORDER BY timer.due_at, timer.saga_id, timer.path LIMIT %(rows_max)s
 """
 
@@ -78,7 +79,7 @@ def page_of_timers(
     """Up to `rows_max` timers, the first due first. Raises: StoreUnavailable."""
     conditions, values = _conditions(wanted, after)
     with reading(database) as connection:
-        sql = PAGE.format(conditions=" AND ".join(conditions) or "true")
+        sql = PAGE.format(held=HELD, conditions=" AND ".join(conditions) or "true")
         rows = connection.exec_driver_sql(sql, {**values, "rows_max": rows_max}).all()
         return [DueRow(*row) for row in rows]
 

@@ -89,7 +89,7 @@ def show_amended(console: Console, database: Engine) -> None:
     console.print("[bold]One amended order[/]")
     show_saga(
         console,
-        shown_saga(history.detail, payloads=False).model_dump(mode="json"),
+        shown_saga(history.detail, None, payloads=False).model_dump(mode="json"),
         shown_timeline(history, definition, rows_max=ENTRIES_MAX).model_dump(mode="json"),
         payloads=False,
     )

@@ -22,6 +22,7 @@ STATUS_STYLES: Final = {
     "rejected": "red",
 }
 _CHANGE_STYLES: Final = {"added": "green", "removed": "red", "moved": "cyan", "changed": "yellow"}
+_NEXT: Final = {"step": "again", "timer moved": "to"}
 _OUTCOME_STYLES: Final = {
     "done": "green",
     "refused": "yellow",
@@ -100,7 +101,7 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
         what = entry["op"] if entry["what"] == "step" else entry["what"]
         why = entry["error"]
         if entry["next_at"]:
-            what_next = "again" if entry["what"] == "step" else "until"
+            what_next = _NEXT.get(entry["what"], "until")
             why = (
                 f"{why}; {what_next} {_clock(entry['next_at'])}"
                 if why
@@ -112,7 +113,7 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
             cell(_clock(entry["at"]), "dim"),
             cell(f"{entry['what']} {entry['op']}" if entry["what"] == "sent" else what),
             cell(entry["path"]),
-            cell(entry["attempt"]),
+            cell(entry["tries"] or entry["attempt"]),
             cell(seconds(entry["duration"])),
             cell(outcome, _OUTCOME_STYLES.get(outcome or "", "")),
             cell(why),
@@ -205,4 +206,7 @@ def seconds(length: float | None) -> str:
     if length < 120:
         return f"{length:.1f} s"
     minutes, rest = divmod(round(length), 60)
-    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24:,} d {hours % 24} h"

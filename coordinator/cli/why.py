@@ -58,6 +58,8 @@ def _tell(out: Console, told: Mapping[str, Any]) -> None:
 
 def _lines(wait: Mapping[str, Any], now: str) -> Iterator[Text]:
     place = visible(wait["path"]) or "the saga"
+    if wait["count"] > 1:
+        place += f" ... {visible(wait['last_path'])} ({wait['count']:,})"
     yield Text.assemble((place, "bold"), "  ", (wait["cause"], "cyan"))
     yield Text.assemble(("  why       ", "dim"), visible(wait["text"]))
     if wait["since"]:

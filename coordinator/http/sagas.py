@@ -24,7 +24,7 @@ from amends.coordinator.http.parameters import (
     position_of,
 )
 from amends.coordinator.http.requests import StartBody
-from amends.coordinator.http.showing import shown_line, shown_saga, shown_timeline
+from amends.coordinator.http.showing import needs_plan, shown_line, shown_saga, shown_timeline
 from amends.coordinator.http.views import SagaPage, SagaView, StartedView, TimelineView
 from amends.coordinator.records import Position, SagaFilter
 from amends.coordinator.saga.state import Status
@@ -112,7 +112,12 @@ async def get_saga(
     if wait:
         await door.waiting.until_ended(str(saga_id), wait)
     found = await door.reading.run(queries.find_saga, saga_id, steps_max=STEPS_MAX)
-    return shown_saga(there(saga_id, found), payloads=payloads)
+    detail, catalog = there(saga_id, found), door.engine.catalog
+    header, definition = detail.header, None
+    if needs_plan(detail):
+        # The catalog may ask the database: not on the event loop.
+        definition = await door.reading.run(lambda _: catalog.get(header.name, header.version))
+    return shown_saga(detail, definition.plan if definition is not None else None, payloads=payloads)
 
 
 @router.get("/{saga_id}/timeline")

@@ -21,7 +21,8 @@ from amends.coordinator.http.views import (
 from amends.coordinator.records import Detail, Header, History, LogRow, StepRow
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.events import Event, Started
-from amends.coordinator.saga.state import FORMAT, Decision, Parent, Saga, Status
+from amends.coordinator.saga.state import FORMAT, Decision, Parent, Phase, Saga, Status
+from amends.coordinator.saga.walk import Plan
 from amends.coordinator.why.sagas import in_words, summary
 
 
@@ -37,20 +38,20 @@ def shown_line(header: Header) -> SagaLine:
         parent=header.parent,
         started_at=moment(header.started_ms),
         ended_at=header.ended_at,
-        deadline_at=_maybe(header.deadline_ms),
+        deadline_at=None if header.held else _maybe(header.deadline_ms),
         error=header.error,
         stuck=[StuckView(path=one["path"], reason=one["reason"]) for one in header.stuck_steps or ()],
     )
 
 
-def shown_saga(detail: Detail, *, payloads: bool) -> SagaView:
-    """One saga in full; its input and results only with `payloads`."""
+def shown_saga(detail: Detail, plan: Plan | None, *, payloads: bool) -> SagaView:
+    """One saga in full; its input and results only with `payloads`. Its definition's `plan` tells what it waits for."""
     return SagaView(
         **shown_line(detail.header).model_dump(),
         input_hash=detail.header.input_hash,
         overrides=list(detail.overrides),
-        steps=[_step(step, detail, payloads=payloads) for step in detail.steps],
-        waits_for=summary(detail),
+        steps=[_step(step, detail, plan, payloads=payloads) for step in detail.steps],
+        waits_for=summary(detail, plan),
         input=json.loads(detail.input) if payloads else None,
     )
 
@@ -67,9 +68,21 @@ def shown_timeline(history: History, definition: Definition | None, *, rows_max:
         version=header.version,
         status=header.status,
         entries=[_entry(entry) for entry in timeline.entries(_course(history, definition))],
-        waits_for=summary(history.detail),
+        waits_for=summary(history.detail, definition.plan if definition is not None else None),
         truncated=len(history.log) >= rows_max,
     )
+
+
+def counted(detail: Detail, history: History, definition: Definition | None) -> Detail:
+    """The saga, each step with which try of its op it is at; as far as this release can replay its log."""
+    tries = timeline.tries_of(_course(history, definition))
+    steps = [replace(step, tries=tries.get((step.path, step.attempt))) for step in detail.steps]
+    return replace(detail, steps=steps)
+
+
+def needs_plan(detail: Detail) -> bool:
+    """Whether it takes the definition to tell what a step waits for."""
+    return detail.header.ended_at is None and any(step.phase == Phase.WAITING for step in detail.steps)
 
 
 def _course(history: History, definition: Definition | None) -> Iterator[timeline.Happened]:
@@ -111,7 +124,7 @@ def _begun(detail: Detail) -> Saga:
     )
 
 
-def _step(step: StepRow, detail: Detail, *, payloads: bool) -> StepView:
+def _step(step: StepRow, detail: Detail, plan: Plan | None, *, payloads: bool) -> StepView:
     return StepView(
         path=step.path,
         participant=step.queue.rpartition(".")[0],
@@ -123,7 +136,7 @@ def _step(step: StepRow, detail: Detail, *, payloads: bool) -> StepView:
         due_at=_maybe(step.due_ms),
         error=step.error,
         override=step.override,
-        waits_for=in_words(step, detail),
+        waits_for=in_words(step, detail, plan),
         result=json.loads(step.result) if payloads and step.result is not None else None,
     )
 
@@ -135,6 +148,7 @@ def _entry(entry: timeline.Entry) -> EntryView:
         path=entry.path,
         op=entry.op,
         attempt=entry.attempt,
+        tries=entry.tries,
         duration=entry.duration / 1000 if entry.duration is not None else None,
         outcome=entry.outcome,
         error=entry.error,

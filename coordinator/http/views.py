@@ -116,7 +116,8 @@ class SagaPage(BaseModel):
 class EntryView(BaseModel):
     """One line of a timeline. `duration` is seconds since the command was sent.
 
-    `next_at` is when the next attempt was due after one in vain, or when a wait is over.
+    `next_at` is when the next attempt was due after one in vain, when a wait is over, or what a timer was moved to.
+    `attempt` rises over all ops of a step; `tries` is which try of its op it was, null if that is not known.
     """
 
     at: datetime
@@ -124,6 +125,7 @@ class EntryView(BaseModel):
     path: str | None = None
     op: str | None = None
     attempt: int | None = None
+    tries: int | None = None
     duration: float | None = None
     outcome: str | None = None
     error: str | None = None
@@ -147,11 +149,14 @@ class WaitView(BaseModel):
     """One thing a saga waits for. `cause` is a constant word, `text` says it to people.
 
     `path` is empty where it is the whole saga. `next` is what comes by itself, at `next_at` where that is known; null
-    if nothing does. `acts` are what an operator can do, as commands.
+    if nothing does. `acts` are what an operator can do, as commands. `count` steps wait alike, from `path` to
+    `last_path`; the text is that of the first.
     """
 
     cause: str
     path: str
+    count: int
+    last_path: str
     text: str
     since: datetime | None
     next: str | None
@@ -167,7 +172,7 @@ class DeadlineView(BaseModel):
 
 
 class WhyView(BaseModel):
-    """Why a saga does not move: nothing waits once it has ended. `more` steps wait beside those that are listed.
+    """Why a saga does not move: nothing waits once it has ended. There are `more` waits beside those that are listed.
 
     `deadline` is null where none applies any more.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amends.coordinator.saga.backward import given_back, turn_back
 from amends.coordinator.saga.draft import Draft
 from amends.coordinator.saga.effects import Order, Tell
+from amends.coordinator.saga.ending import is_held
 from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import Compensate, Edit, Finish, Force, Retry, Skip
 from amends.coordinator.saga.finishing import closes, finish
@@ -198,6 +199,11 @@ def set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
                 "its deadline has passed, so it would turn back at once; retry with a new deadline, or compensate"
             )
         return
+    if draft.through and is_held(draft) and draft.parent is not None and not was_stuck:
+        raise ActRefused(
+            f"it is done and waits for its parent, saga {draft.parent.saga}, to decide: no deadline applies to it any "
+            f"more (K2)"
+        )
     if draft.backwards or draft.pivot is Pivot.PASSED:
         raise ActRefused(
             "no deadline applies any more: the saga compensates or is past its pivot; leave it out"

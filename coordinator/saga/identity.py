@@ -16,7 +16,12 @@ CHILD_IDS: Final = UUID("0f6d1d0a-5a0c-5c55-9b39-6d0b8c6f3f55")
 
 def child_of(draft: Draft, step: StepDraft) -> str:
     """The id of a call's child: UUIDv5 of parent, path and number, a line feed between them."""
-    return str(uuid5(CHILD_IDS, f"{draft.id}\n{step.path}\n{step.child}"))
+    return child_id(draft.id, step.path, step.child)
+
+
+def child_id(parent: str, path: str, number: int) -> str:
+    """The same, of what is stored."""
+    return str(uuid5(CHILD_IDS, f"{parent}\n{path}\n{number}"))
 
 
 def parent_of(draft: Draft, step: StepDraft) -> Parent:

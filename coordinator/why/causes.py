@@ -24,6 +24,7 @@ class Cause(StrEnum):
     SLEEP = "sleep"  # for its time
     SIGNAL = "signal"  # a signal has not come
     CHILD = "child"  # a child saga has not told what became of it
+    PARENT = "parent"  # a child that is done waits for its parent to decide (K2)
     WAITING = "waiting"  # for one of these three; the definition that would tell is not at hand
     LOCK = "lock"  # the last attempt failed because somebody else holds a lock
     OVERDUE = "overdue"  # a timer is due and no coordinator takes it
@@ -37,7 +38,8 @@ class Wait:
     """One thing that is waited for. Times are milliseconds since 1970.
 
     `path` is empty where it is the whole saga. `next` is what comes by itself, at `next_at` where that is known; None
-    if nothing does. `acts` are what an operator can do, as commands.
+    if nothing does. `acts` are what an operator can do, as commands. `count` steps wait alike, from `path` to `last`;
+    the text is that of the first.
     """
 
     cause: Cause
@@ -47,6 +49,13 @@ class Wait:
     next: str | None = None
     next_at: int | None = None
     acts: Sequence[str] = ()
+    count: int = 1
+    last: str = ""
+
+    @property
+    def place(self) -> str:
+        """Which steps wait: `charge`, `o/0 ... o/899 (900)`; empty where it is the whole saga."""
+        return self.path if self.count == 1 else f"{self.path} ... {self.last} ({self.count:,})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

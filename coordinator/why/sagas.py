@@ -9,6 +9,7 @@ from amends.coordinator.records import Detail, QueueLoad, StepRow
 from amends.coordinator.saga.state import FORMAT, Decision, Op, Phase, Pivot, Status
 from amends.coordinator.saga.walk import Plan
 from amends.coordinator.why.causes import NOT_ASKED, Broker, Cause, Wait
+from amends.coordinator.why.grouping import grouped
 from amends.coordinator.why.steps import Surroundings, wait_of
 from amends.coordinator.why.words import REASON, asked, retry
 
@@ -43,7 +44,8 @@ def explain(
     around = Surroundings(
         saga_id=detail.header.id, now=detail.now_ms, loads=loads or {}, broker=broker, plan=plan
     )
-    return Explanation(_own(detail) or _of_steps(detail, around), _deadline(detail))
+    waits = grouped(_own(detail) or _of_steps(detail, around), detail.steps)
+    return Explanation(waits, _deadline(detail))
 
 
 def queues_to_ask(detail: Detail) -> frozenset[str]:
@@ -57,24 +59,25 @@ def queues_to_ask(detail: Detail) -> frozenset[str]:
     )
 
 
-def in_words(step: StepRow, detail: Detail) -> str | None:
+def in_words(step: StepRow, detail: Detail, plan: Plan | None = None) -> str | None:
     """What one step waits for, as one line; None once it is settled or its saga has ended."""
     if detail.header.status in _ENDED:
         return None
-    wait = wait_of(step, Surroundings(saga_id=detail.header.id, now=detail.now_ms))
+    wait = wait_of(step, Surroundings(saga_id=detail.header.id, now=detail.now_ms, plan=plan))
     return wait.text if wait is not None else None
 
 
-def summary(detail: Detail) -> str | None:
+def summary(detail: Detail, plan: Plan | None = None) -> str | None:
     """What the whole saga waits for, as one line; None once it has ended."""
-    waits = explain(detail).waits
+    waits = explain(detail, plan=plan).waits
     if not waits:
         return None
     if detail.header.status == Status.STUCK:
         stuck = [wait for wait in waits if wait.cause is Cause.STUCK]
-        places = "; ".join(f"{wait.path or 'the saga'}: {wait.text}" for wait in stuck)
-        return f"{places}. Mend the cause, then `{stuck[0].acts[0]}`" if stuck else places
-    return "; ".join(f"{wait.path}: {wait.text}" if wait.path else wait.text for wait in waits)
+        places = "; ".join(f"{wait.place or 'the saga'}: {wait.text}" for wait in stuck)
+        acts = [act for act in stuck[0].acts if act.startswith("amends sagas")] if stuck else []
+        return f"{places}. Mend the cause, then `{acts[0]}`" if acts else places
+    return "; ".join(f"{wait.place}: {wait.text}" if wait.path else wait.text for wait in waits)
 
 
 def _own(detail: Detail) -> list[Wait]:
@@ -84,6 +87,8 @@ def _own(detail: Detail) -> list[Wait]:
         text = "a newer release keeps this saga; coordinators of this one leave it alone"
         act = "amends coordinator"
         return [Wait(cause=Cause.NEWER, path="", text=text, next="a newer coordinator goes on", acts=(act,))]
+    if header.held:
+        return [_held(detail, header.parent or "")]
     if header.status != Status.STUCK:
         return []
     places = {one["path"]: one["reason"] for one in header.stuck_steps or ()}
@@ -98,17 +103,33 @@ def _own(detail: Detail) -> list[Wait]:
     return waits
 
 
+def _held(detail: Detail, parent: str) -> Wait:
+    return Wait(
+        cause=Cause.PARENT,
+        path="",
+        text=f"it is done, and waits for its parent, saga {parent}, to decide (K2)",
+        since=detail.header.clock_ms,
+        next="what its parent decides: it is completed, or gives back what it did",
+        acts=(f"amends why {parent}",),
+    )
+
+
 def _stuck(detail: Detail, path: str, reason: str, step: StepRow | None) -> Wait:
     header = detail.header
     forwards = not header.backwards
     before_pivot = forwards and detail.pivot in (Pivot.NONE, Pivot.AHEAD)
     late = before_pivot and header.deadline_ms is not None and header.deadline_ms <= detail.now_ms
-    acts = [retry(header.id, step, deadline=late)]
+    child = step.child if step is not None else None
+    if child is not None and child.status not in _ENDED:
+        # Asked again, it would only tell again that it is stuck: it is there that something is to be done.
+        acts = [f"amends why {child.id}", retry(child.id)]
+    else:
+        acts = [retry(header.id, step, deadline=late)]
     if header.status == Status.STUCK and step is not None:
         acts += [
             f"amends sagas {act} {header.id} --step {path}{how} {REASON}"
             for act, how in (("edit", " --args ..."), ("skip", ""), ("force", " --result ..."))
-            if act != "edit" or step.op == Op.DO
+            if act != "edit" or (step.op == Op.DO and step.queue)
         ]
     if forwards and detail.pivot != Pivot.PASSED and detail.parent is None:
         acts.append(f"amends sagas compensate {header.id} {REASON}")

@@ -12,7 +12,17 @@ from amends.coordinator.saga.state import Phase
 from amends.coordinator.saga.walk import Plan
 from amends.coordinator.why.causes import NOT_ASKED, Broker, Cause, Wait
 from amends.coordinator.why.waits import waits
-from amends.coordinator.why.words import REASON, asked, clock, participant, plural, retry, start_worker
+from amends.coordinator.why.words import (
+    REASON,
+    asked,
+    attempt,
+    lasting,
+    participant,
+    plural,
+    retry,
+    start_worker,
+    tries,
+)
 from amends.outbox.ports import QueueState
 
 # Timers are looked for ten times a second; what is later than this, nobody looks for.
@@ -61,7 +71,7 @@ def _awaiting(step: StepRow, around: Surroundings) -> Wait:
     if around.broker.away:
         return _broker_away(step, around)
     if entry is not None and not (around.broker.in_process and _in_its_queue(entry)):
-        return _closed(step, around) or _unsent(step, entry)
+        return _closed(step, around) or _unsent(step, entry, around.now)
     return (
         _closed(step, around) or _no_worker(step, around) or _overdue(step, around) or _accepted(step, around)
     )
@@ -77,7 +87,7 @@ def _in_its_queue(entry: OutboxEntry) -> bool:
 
 def _accepted(step: StepRow, around: Surroundings) -> Wait:
     """The broker has it; what else is known, its queue tells."""
-    text = f"the answer to {asked(step)}, attempt {step.attempt}, is awaited"
+    text = f"the answer to {attempt(step)} is awaited"
     cause = Cause.ANSWER
     state = around.broker.queues.get(step.queue)
     if state is not None and state.ready:
@@ -91,13 +101,10 @@ def _accepted(step: StepRow, around: Surroundings) -> Wait:
     return _timed(step, cause, text)
 
 
-def _unsent(step: StepRow, entry: OutboxEntry) -> Wait:
-    text = (
-        f"the answer to {asked(step)}, attempt {step.attempt}, is awaited: "
-        f"the command is still in the outbox (row {entry.id})"
-    )
+def _unsent(step: StepRow, entry: OutboxEntry, now: int) -> Wait:
+    text = f"the answer to {attempt(step)} is awaited: the command is still in the outbox (row {entry.id})"
     if entry.returned_since_ms is not None:
-        text += f"; since {clock(entry.returned_since_ms)} the broker has had no queue for it"
+        text += f"; for {lasting(now - entry.returned_since_ms)} the broker has had no queue for it"
     if entry.error:
         text += f"; the last try: {entry.error}"
     return Wait(
@@ -114,7 +121,7 @@ def _parked_row(step: StepRow, entry: OutboxEntry, parked_at: int) -> Wait:
     return Wait(
         cause=Cause.PARKED_ROW,
         path=step.path,
-        text=f"{asked(step)}, attempt {step.attempt}, is parked in the outbox (row {entry.id}): {entry.error}",
+        text=f"{attempt(step)} is parked in the outbox (row {entry.id}): {entry.error}",
         since=parked_at,
         acts=(f"amends outbox retry --id {entry.id} {REASON}",),
     )
@@ -123,10 +130,10 @@ def _parked_row(step: StepRow, entry: OutboxEntry, parked_at: int) -> Wait:
 def _broker_away(step: StepRow, around: Surroundings) -> Wait:
     text = f"the broker is away ({around.broker.away}): "
     if step.entry is not None:
-        text += f"{asked(step)}, attempt {step.attempt}, waits in the outbox"
+        text += f"{attempt(step)} waits in the outbox"
         then = "it is published once the broker is back"
     else:
-        text += f"{asked(step)}, attempt {step.attempt}, was accepted before; its answer cannot come in"
+        text += f"{attempt(step)} was accepted before; its answer cannot come in"
         then = "the answer once the broker is back, or another attempt"
     return Wait(cause=Cause.BROKER_AWAY, path=step.path, text=text, since=_since(step), next=then)
 
@@ -135,11 +142,14 @@ def _closed(step: StepRow, around: Surroundings) -> Wait | None:
     """Its queue's breaker is open: nothing is retried or given up, and a probe goes out now and then (M6)."""
     if step.breaker is None:
         return None
-    nobody = (
-        f"nobody has answered on {step.queue} since {clock(step.breaker.opened_ms)} (its breaker is open)"
-    )
+    silence = lasting(around.now - step.breaker.opened_ms)
+    text = f"nobody has answered on {step.queue} for {silence} (its breaker is open)"
     missing = _missing(step, around)
-    text = f"{nobody}; {missing}" if missing else nobody
+    state = around.broker.queues.get(step.queue)
+    if missing:
+        text += f"; {missing}"
+    elif state is not None:
+        text += f"; {plural(state.consumers, 'worker')} consume{'s' if state.consumers == 1 else ''} it now"
     text += (
         f"; {asked(step)} is not sent yet" if step.phase == Phase.PARKED else f"; {asked(step)} waits for it"
     )
@@ -147,10 +157,11 @@ def _closed(step: StepRow, around: Surroundings) -> Wait | None:
         cause=Cause.NO_WORKER if missing else Cause.BREAKER,
         path=step.path,
         text=text,
-        since=step.breaker.opened_ms,
+        since=max(step.breaker.opened_ms, step.since_ms),
         next="a probe; any answer closes the breaker, and everything goes on",
         next_at=step.breaker.probe_ms,
-        acts=(start_worker(step),),
+        # Who consumes now answers the probe; there is nothing to start.
+        acts=(start_worker(step),) if missing or state is None else (),
     )
 
 
@@ -158,7 +169,7 @@ def _no_worker(step: StepRow, around: Surroundings) -> Wait | None:
     missing = _missing(step, around)
     if missing is None:
         return None
-    text = f"{missing}; {asked(step)}, attempt {step.attempt}, was accepted by the broker and waits there"
+    text = f"{missing}; {attempt(step)} was accepted by the broker and waits there"
     return _timed(step, Cause.NO_WORKER, text, start_worker(step))
 
 
@@ -190,14 +201,16 @@ def _window(step: StepRow, around: Surroundings) -> Wait:
 
 def _backoff(step: StepRow, around: Surroundings) -> Wait:
     error = step.error or ""
-    text = f"{asked(step)} is tried again after attempt {step.attempt}: {error}"
+    number = tries(step)
+    after = f" after attempt {number}" if number is not None else ""
+    text = f"{asked(step)} is tried again{after}: {error}"
     acts = [retry(around.saga_id, step)]
     cause = Cause.BACKOFF
     if _LOCK.search(error):
         cause = Cause.LOCK
         if (holder := _SAGA.search(error)) is not None:
             acts.insert(0, f"amends why {holder[1]}")
-    return _timed(step, cause, text, *acts, then="attempt " + str(step.attempt + 1))
+    return _timed(step, cause, text, *acts, then=f"attempt {number + 1}" if number else "another attempt")
 
 
 def _overdue(step: StepRow, around: Surroundings) -> Wait | None:
@@ -205,7 +218,7 @@ def _overdue(step: StepRow, around: Surroundings) -> Wait | None:
     if timer is None or timer.due_ms > around.now - LATE_MS:
         return None
     what = "timeout" if step.phase == Phase.AWAITING else "next attempt"
-    text = f"the {what} of {asked(step)} was due at {clock(timer.due_ms)}, and "
+    text = f"the {what} of {asked(step)} was due {lasting(around.now - timer.due_ms)} ago, and "
     if timer.leased_until_ms is not None and timer.leased_until_ms > around.now:
         then, at = "if that coordinator is gone, another takes it", timer.leased_until_ms
         text += "the coordinator that has claimed it has not dealt with it"

@@ -21,12 +21,19 @@ def waits(step: StepRow, saga_id: str, plan: Plan | None) -> Wait:
             send = f"amends sagas signal {saga_id} {name}"
             return _wait(step, Cause.SIGNAL, f"the signal {name!r} has not come", _without(step, node), send)
         case CallNode() as node:
-            text = f"the child saga {node.saga!r} that {step.path} called has not told what became of it"
-            children = f"amends sagas list --parent {saga_id} --name {node.saga}"
-            return _wait(step, Cause.CHILD, text, "what it tells", children)
+            return _child(step, node, saga_id)
         case _:
             text = f"{step.path} waits for its time, a signal or a child saga"
             return _wait(step, Cause.WAITING, text, "the saga goes on")
+
+
+def _child(step: StepRow, node: CallNode, saga_id: str) -> Wait:
+    if step.child is None:
+        text = f"the child saga {node.saga!r} that {step.path} called has not begun"
+        return _wait(step, Cause.CHILD, text, "it begins", f"amends sagas list --parent {saga_id}")
+    child = f"{node.saga!r} ({step.child.id}, {step.child.status})"
+    text = f"the child saga {child} that {step.path} called has not told what became of it"
+    return _wait(step, Cause.CHILD, text, "what it tells", f"amends why {step.child.id}")
 
 
 def _without(step: StepRow, node: WaitNode) -> str:

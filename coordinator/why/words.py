@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from amends.coordinator.records import StepRow
 
 REASON = "--reason ..."
 
 
-def clock(ms: int) -> str:
-    """A time in milliseconds since 1970, in ISO 8601."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def lasting(ms: int) -> str:
+    """A length of time to the unit that matters: `40 s`, `15 min`, `3 h`, `8 d`.
+
+    For texts: they are written here, and their readers' time zones are known only where they are read.
+    """
+    for unit, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min")):
+        if ms >= 2 * unit:
+            return f"{ms // unit:,} {name}"
+    return f"{max(ms, 0) // 1000} s"
 
 
 def asked(step: StepRow) -> str:
     """What is asked of the participant: `charge`, `undo of charge`."""
     return f"{step.op} of {step.path}" if step.op != "do" else step.path
+
+
+def tries(step: StepRow) -> int | None:
+    """Which try of its op is under way; None where nobody has counted. Before any other op `attempt` says it."""
+    return step.tries if step.tries is not None else step.attempt if step.op == "do" else None
+
+
+def attempt(step: StepRow) -> str:
+    """What is under way, in front of a verb: `undo of charge, attempt 3,`."""
+    number = tries(step)
+    return asked(step) if number is None else f"{asked(step)}, attempt {number},"
 
 
 def participant(step: StepRow) -> str:

@@ -226,7 +226,7 @@ def test_a_parked_step_says_what_it_waits_for(house: House) -> None:
 
     saga = house.http().get(f"/sagas/{answer.json()['id']}").json()
 
-    assert "nobody has answered on nobody.do since" in saga["waits_for"]
+    assert "nobody has answered on nobody.do for " in saga["waits_for"]
 
 
 def test_openapi_tells_every_route(shared_house: House) -> None:

@@ -183,7 +183,12 @@ def test_a_participant_that_does_not_answer_has_an_open_breaker(make_house: Make
     wait = waits(house, saga_id, "breaker")
     later = waits(house, started(house), "breaker")
 
-    assert "nobody has answered on payments.do since" in wait["text"]
+    assert "nobody has answered on payments.do for " in wait["text"]
+    assert "1 worker consumes it now" in wait["text"]
+    assert wait["acts"] == []  # It runs: there is nothing to start.
+    begun = house.http().get(f"/sagas/{saga_id}").json()["started_at"]
+    assert at(wait["since"]) >= at(begun)
+    assert at(later["since"]) > at(wait["since"])  # Its own beginning: the breaker was open before.
     assert "a probe" in wait["next"]
     assert 0 < (at(wait["next_at"]) - at(wait["since"])).total_seconds() <= 61
     assert "charge is not sent yet" in later["text"]

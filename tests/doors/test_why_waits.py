@@ -46,10 +46,13 @@ def test_a_child_saga_that_has_not_told_is_named(make_house: MakeHouse) -> None:
     house.world.register(Saga("parent", call("pay"), version=1))
 
     saga_id = started(house, "parent")
+    eventually(lambda: "has not told" in waits(house, saga_id, "child")["text"], what="the child to begin")
     parent = waits(house, saga_id, "child")
+    (child,) = house.http().get("/sagas", params={"parent": saga_id}).json()["sagas"]
 
-    assert "the child saga 'pay' that pay called has not told what became of it" in parent["text"]
-    assert parent["acts"] == [f"amends sagas list --parent {saga_id} --name pay"]
+    named = f"the child saga 'pay' ({child['id']}, running) that pay called has not told what became of it"
+    assert named in parent["text"]
+    assert parent["acts"] == [f"amends why {child['id']}"]
 
 
 def test_a_held_child_and_one_that_is_finished_ignore_their_deadline(make_house: MakeHouse) -> None:
@@ -81,9 +84,12 @@ def test_a_held_child_and_one_that_is_finished_ignore_their_deadline(make_house:
     assert why(house, odd)["deadline"]["then"] == "nothing: an operator ends it as it is (A4)"
 
 
-def test_a_wait_whose_definition_is_not_at_hand_says_what_it_may_be(make_house: MakeHouse) -> None:
+def test_every_page_of_a_saga_says_which_of_the_three_it_waits_for(make_house: MakeHouse) -> None:
+    """Guard: the plan in http.showing; without it "its time, a signal or a child saga" is all they say."""
     house = make_house()
     house.world.register(Saga("nap", sleep("2h"), version=1))
     saga_id = started(house, "nap")
 
-    assert "its time, a signal or a child saga" in house.http().get(f"/sagas/{saga_id}").json()["waits_for"]
+    for page in ("", "/timeline"):
+        told = house.http().get(f"/sagas/{saga_id}{page}").json()["waits_for"]
+        assert told == "sleep: sleep lets some time pass"
