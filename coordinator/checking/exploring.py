@@ -171,12 +171,15 @@ class _Way:
                 if self._explored.states >= states_max or time.monotonic() > until:
                     return False
                 seen = level.popleft()
-                if self._steps[seen.key] == steps:  # Else a shorter run leads there, and was gone on from.
-                    self._go_on(seen, steps)
+                # Else a shorter run leads there, and was gone on from.
+                if self._steps[seen.key] == steps and not self._go_on(seen, steps, until):
+                    level.appendleft(seen)
+                    return False
             del waiting[steps]
         return True
 
-    def _go_on(self, seen: _Seen, steps: int) -> None:
+    def _go_on(self, seen: _Seen, steps: int, until: float) -> bool:
+        """Every move of a world; False if the time ends in between: a wide one has thousands, each a look at it all."""
         world = seen.world
         moved = False
         for move in moves(self._definition, world):
@@ -184,11 +187,14 @@ class _Way:
             for finding in findings(self._definition, world, move):
                 self._find(finding, seen.number, move.text, self._spent(move.world))
             self._reach(seen.number, move, steps + 1)
+            if time.monotonic() > until:
+                return False
         if not moved:
             ending = world.saga.status.value
             self._explored.endings[ending] = self._explored.endings.get(ending, 0) + 1
             for finding in findings_at_the_end(self._definition, world):
                 self._find(finding, seen.number, "", self._spent(world))
+        return True
 
     def _reach(self, number: int, move: Move, steps: int) -> None:
         """Go on from the world that a move leads to, unless a run as short leads there."""

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from amends.coordinator import Saga, chain, group, step
 from amends.coordinator.catalog import Catalog
-from amends.coordinator.registering import QUICK, register_checked, within
+from amends.coordinator.registering import QUICK, look, register_checked, within
 from amends.coordinator.saga.errors import InvalidDefinition
 from tests.checking.mutating import Mutant, install
 from tests.doors.house import House, Run, problem
@@ -108,6 +108,14 @@ def test_a_look_at_a_large_definition_delays_no_other_request(shared_house: Hous
     took, answer = registering.result()
     assert answer.json()["check"]["complete"] is False
     assert max(others) < took / 2, "one had to wait for the look"
+
+
+def test_a_look_ends_in_its_time_however_wide_the_saga_is() -> None:
+    """Its bound is one second. Guard: the look at the clock between two moves, in exploring._go_on."""
+    looked = look(LARGE.definition, within(0.2))
+
+    assert looked.complete is False
+    assert looked.states < 3_000, "its first world alone has more moves, and they take many seconds"
 
 
 def test_only_what_is_new_is_looked_at(
