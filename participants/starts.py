@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 from uuid import uuid4
 
 import msgspec
 
 from amends.outbox import wire
+from amends.outbox.spelling import input_problem, is_traceparent
 from amends.participants.errors import InvalidInput, InvalidPayload
 from amends.participants.logging import current_scope
 from amends.participants.payloads import PayloadReader, encode
-
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}.{0,200}")
 
 
 @runtime_checkable
@@ -95,7 +93,7 @@ def trace_headers(traceparent: str | None) -> dict[str, str]:
     if traceparent is None:
         scope = current_scope()
         traceparent = scope.traceparent if scope is not None else ""
-    elif not _TRACEPARENT.fullmatch(traceparent):
+    elif not is_traceparent(traceparent):
         raise InvalidInput("a traceparent is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>")
     return {wire.HEADER_TRACEPARENT: traceparent} if traceparent else {}
 
@@ -105,6 +103,9 @@ def _checked_input(name: str, value: Any, input_type: Any) -> bytes:
         payload = encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"saga {name!r}: its input cannot be written as JSON: {error}") from error
+    problem = input_problem(msgspec.json.decode(payload))
+    if problem is not None:
+        raise InvalidInput(f"saga {name!r}: its input is {problem}")
     if input_type is not None:
         try:
             _reader(input_type).read(payload)

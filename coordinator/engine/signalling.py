@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, assert_never
@@ -16,14 +15,15 @@ from amends.coordinator.engine.contract import SignalAnswer, SignalVerdict
 from amends.coordinator.engine.intake import SignalItem
 from amends.coordinator.engine.lives import Advancing, Live
 from amends.coordinator.engine.placeholders import Placeholders
-from amends.coordinator.saga.bounds import SIGNALS_MAX, json_problem
+from amends.coordinator.saga.bounds import SIGNALS_MAX
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.signals import Hearing, hearing, paths_of
 from amends.coordinator.saga.state import Kept, Saga, Status
 from amends.outbox.errors import MalformedMessage
-from amends.outbox.wire import PATH_CHARS_MAX, SIGNAL_BYTES_MAX, SIGNAL_ID_CHARS_MAX
+from amends.outbox.spelling import payload_problem, signal_id_problem, signal_name_problem
+from amends.outbox.wire import SIGNAL_BYTES_MAX
 
 if TYPE_CHECKING:
     from amends.coordinator.engine.batch import Outcome
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEPT_BYTES_MAX: Final = 1_048_576  # of all payloads that one saga keeps
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(/[0-9]+)*")
-_ID: Final = re.compile(r"[ -~]+")
 _FULL: Final = (
     f"{SIGNALS_MAX:,} signals that nobody has taken yet are kept, which is the limit; send it again later"
 )
@@ -42,20 +40,19 @@ _encode = msgspec.json.Encoder().encode
 
 def signal_of(name: str, message_id: str, payload: bytes) -> Signalled:
     """The event of a signal. Raises: MalformedMessage for a name, an id or a payload that cannot be one."""
-    if len(name) > PATH_CHARS_MAX or not _NAME.fullmatch(name):
-        raise MalformedMessage(
-            "name: a signal's name has letters, digits, '_', '-', '.'; in an each the numbers of the items follow: "
-            "approved/3"
-        )
-    if len(message_id) > SIGNAL_ID_CHARS_MAX or not _ID.fullmatch(message_id):
-        raise MalformedMessage(f"id: a signal's id has 1 to {SIGNAL_ID_CHARS_MAX} printable ASCII characters")
+    problem = signal_name_problem(name)
+    if problem is not None:
+        raise MalformedMessage(f"name: {problem}")
+    problem = signal_id_problem(message_id)
+    if problem is not None:
+        raise MalformedMessage(f"id: {problem}")
     if len(payload) > SIGNAL_BYTES_MAX:
         raise MalformedMessage(f"payload: {len(payload):,} bytes, over the limit of {SIGNAL_BYTES_MAX:,}")
     try:
         value: Json = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedMessage(f"payload: no JSON: {error}") from error
-    problem = json_problem(value)
+    problem = payload_problem(value)
     if problem is not None:
         raise MalformedMessage(f"payload: {problem}")
     return Signalled(name=name, message_id=message_id, payload=value)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -26,6 +25,7 @@ from amends.coordinator.saga.json import Json, content_hash
 from amends.coordinator.saga.machine import begin
 from amends.coordinator.saga.starting import Unusable, key_of, labels_of
 from amends.coordinator.saga.state import Saga, Status
+from amends.outbox.spelling import input_problem
 from amends.outbox.wire import (
     KEY_CHARS_MAX,
     LABEL_CHARS_MAX,
@@ -34,8 +34,6 @@ from amends.outbox.wire import (
     NAME_CHARS_MAX,
     Start,
 )
-
-INPUT_DEPTH_MAX: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +103,9 @@ class Starts:
             value: Json = msgspec.json.decode(start.input)
         except (msgspec.DecodeError, RecursionError) as error:
             return Refusal(Verdict.REJECTED, f"input: no JSON: {error}")
-        if _depth(value) > INPUT_DEPTH_MAX:
-            return Refusal(Verdict.REJECTED, f"input: nested deeper than {INPUT_DEPTH_MAX}")
+        unfit = input_problem(value)
+        if unfit is not None:
+            return Refusal(Verdict.REJECTED, f"input: {unfit}")
         standing = self._standings.get(start.name, UNHEARD_OF)
         if standing.suspension is not None:
             return Refusal(Verdict.SUSPENDED, _held(start.name, standing.suspension))
@@ -239,18 +238,3 @@ def _bad_labels(labels: Mapping[str, str], most: int) -> str | None:
         if max(len(name), len(value)) > LABEL_CHARS_MAX or "\x00" in name + value:
             return f"labels/{name[:40]!r}: too long, or has a NUL character"
     return None
-
-
-def _depth(value: Json) -> int:
-    depth, layer = 0, [value]
-    while layer:
-        depth += 1
-        if depth > INPUT_DEPTH_MAX:
-            break
-        layer = [
-            child
-            for one in layer
-            if isinstance(one, dict | list)
-            for child in (one.values() if isinstance(one, dict) else one)
-        ]
-    return depth

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import Annotated, Final
 from uuid import UUID, uuid4
@@ -28,6 +27,7 @@ from amends.coordinator.http.showing import needs_plan, shown_line, shown_saga, 
 from amends.coordinator.http.views import SagaPage, SagaView, StartedView, TimelineView
 from amends.coordinator.records import Position, SagaFilter
 from amends.coordinator.saga.state import Status
+from amends.outbox.spelling import is_traceparent
 from amends.outbox.wire import Start, saga_id_of
 
 router = APIRouter(prefix="/sagas", tags=["sagas"])
@@ -36,7 +36,6 @@ WAIT_S_MAX: Final = 60
 PAGE_MAX: Final = 200
 STEPS_MAX: Final = 1_000
 TIMELINE_MAX: Final = 5_000
-_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @router.post("", status_code=201, responses={200: {"model": StartedView, "description": "It stood already."}})
@@ -58,7 +57,7 @@ async def start_saga(
         sent_at=time.time_ns() // 1_000_000,
     )
     # One that is malformed begins a new trace, as the standard has it.
-    trace = traceparent if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) else ""
+    trace = traceparent if traceparent is not None and is_traceparent(traceparent) else ""
     answer = await door.answer(door.engine.submit_start(start, actor=caller.name, trace=trace))
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
         raise _start_refused(body, answer)
