@@ -37,7 +37,7 @@ class Book:
     rows: dict[str, Row] = field(default_factory=dict)
     spent: set[str] = field(default_factory=set)
     heard: defaultdict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
-    kept: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    kept: defaultdict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     suspended: set[str] = field(default_factory=set)
     active: dict[str, int] = field(default_factory=dict)
     refused: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -67,8 +67,8 @@ class Book:
     def accepted(self, id_: str, name: str, variant: int | None) -> None:
         """It stands from now on, and has heard what came early."""
         self.rows[id_] = Row(name, variant)
-        early = self.kept.pop(id_, {})
-        self.heard[id_] = {(signal, message) for message, signal in early.items() if waits_for(name, signal)}
+        early = self.kept.pop(id_, set())
+        self.heard[id_] = {one for one in early if waits_for(name, one[0])}
 
     def _examined(self, wanted: Wanted) -> Verdict:
         if wanted.name in self.suspended:
@@ -83,11 +83,9 @@ class Book:
         if row is None and id_ in self.spent:
             return {SignalVerdict.PRUNED}
         if row is None or row.rejected is not None:
-            return {SignalVerdict.DUPLICATE if message in self.kept[id_] else SignalVerdict.KEPT}
+            return {SignalVerdict.DUPLICATE if (signal, message) in self.kept[id_] else SignalVerdict.KEPT}
         ended = stored is not None and stored.status.ended
         late = {SignalVerdict.ENDED} if stored is None or ended or stored.backwards else set()
-        if ended and any(message == heard for _, heard in self.heard[id_]):
-            late |= {SignalVerdict.DUPLICATE}
         if not waits_for(row.name, signal):
             return {SignalVerdict.UNKNOWN_SIGNAL, *late}
         came = SignalVerdict.DUPLICATE if (signal, message) in self.heard[id_] else SignalVerdict.ACCEPTED
@@ -96,6 +94,6 @@ class Book:
     def signalled(self, id_: str, signal: str, message: str, verdict: SignalVerdict) -> None:
         """Note what came of it."""
         if verdict is SignalVerdict.KEPT:
-            self.kept[id_][message] = signal
+            self.kept[id_].add((signal, message))
         elif verdict is SignalVerdict.ACCEPTED:
             self.heard[id_].add((signal, message))

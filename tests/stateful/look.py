@@ -45,7 +45,7 @@ class Look:
     definition: Callable[[str, int], Definition]
     sagas: dict[str, Saga] = field(default_factory=dict)
     replayed: dict[str, Saga] = field(default_factory=dict)
-    kept: dict[str, dict[str, str]] = field(default_factory=dict)
+    kept: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     gone: set[str] = field(default_factory=set)
     unsent: int = 0
     audited: int = 0
@@ -68,7 +68,7 @@ class Look:
         for id_, _, _, key, name, _ in heads:
             assert key is None or id_ == wire.saga_id_of(name, key), f"12: key {key} has the saga {id_}"
         self.kept = {
-            row[0]: {one.message_id: one.name for one in read_placeholder(row[5]).signals}
+            row[0]: {(one.name, one.message_id) for one in read_placeholder(row[5]).signals}
             for row in heads
             if row[1] == PLACEHOLDER
         }
@@ -96,7 +96,7 @@ class Look:
                 assert was.status is Status.REJECTED, f"1: {saga.id} was {was.status}, now {saga.status}"
             self.sagas[saga.id] = replace(saga, steps=steps[saga.id])
             if saga.status is Status.REJECTED and saga.signals:
-                self.kept[saga.id] = {one.id: name for name, kept in saga.signals.items() for one in kept}
+                self.kept[saga.id] = {(name, one.id) for name, kept in saga.signals.items() for one in kept}
 
     def _changed(self, row: Any) -> bool:
         if row[1] == Status.REJECTED:

@@ -199,7 +199,7 @@ class Run(RuleBasedStateMachine):
                     heard = seen.heard(id_)
                     assert heard == book.heard[id_], f"S1: {id_} heard {heard}, not {book.heard[id_]}"
         for id_, kept in seen.kept.items():
-            assert book.kept.get(id_, {}).keys() == kept.keys(), f"S1: kept for {id_}: {kept}"
+            assert book.kept.get(id_, set()) == kept, f"S1: kept for {id_}: {kept}"
         assert self.acts <= seen.audited <= self.acts + self.unclear_acts, (
             f"A: {seen.audited} audited of {self.acts}"
         )
@@ -228,7 +228,7 @@ class Run(RuleBasedStateMachine):
         if saga is None:
             self.book.rows.pop(id_, None)
             if id_ in self.seen.kept:
-                self.book.kept[id_] = dict(self.seen.kept[id_])
+                self.book.kept[id_] = set(self.seen.kept[id_])
             return
         variant = next((one for one in range(3) if input_of(saga.name, one) == saga.input), None)
         if saga.parent is not None:
@@ -236,7 +236,7 @@ class Run(RuleBasedStateMachine):
         self.book.accepted(id_, saga.name, variant)
         self.book.heard[id_] = self.seen.heard(id_) if saga.status is not Status.REJECTED else set()
         if saga.status is Status.REJECTED:
-            self.book.kept[id_] = dict(self.seen.kept.get(id_, {}))
+            self.book.kept[id_] = set(self.seen.kept.get(id_, ()))
             self.book.rows[id_].rejected = "?"
             self.book.refused[id_] |= self._refused(id_)
 
