@@ -93,13 +93,15 @@ def _of_step(step: Step) -> tuple[object, ...]:
 def _of_message(message: Message, saga: Saga) -> tuple[object, ...]:
     match message:
         case Send():
+            # A stale command and the awaited one fail differently: only the latter's answer counts (M3).
+            step = saga.steps.get(message.path)
             what: tuple[object, ...] = (
                 "send",
                 message.path,
                 message.op,
                 message.round,
                 message.closes or "",
-                False,
+                step is not None and step.attempt == message.attempt,
             )
         case Replied():
             # Of its attempt only that matters: whether it is the one that is awaited (M3).

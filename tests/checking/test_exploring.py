@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from amends.coordinator import (
@@ -25,6 +27,7 @@ from amends.coordinator.checking.exploring import Bounds, Budget, Explored, expl
 from amends.coordinator.checking.moves import moves
 from amends.coordinator.checking.worlds import first, happens, identity
 from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.effects import Send
 from amends.coordinator.saga.events import Started
 from examples.conditional_commit.tasks import conditional_commit
 from tests.checking.mutating import Mutant, install
@@ -179,6 +182,36 @@ def test_each_step_that_can_need_an_operator_is_named():
 
 def test_more_mishaps_are_more_states():
     assert checked(WHOLE["chain"], mishaps=0).states < checked(WHOLE["chain"], mishaps=1).states
+
+
+def test_a_stale_command_is_not_the_awaited_one():
+    """Their failures differ (M3). Guard: `step.attempt` in `_of_message`; with a constant both worlds are one."""
+    definition = saga(back("a")).definition
+    world, _ = happens(definition, first(definition, mishaps=0, acts=0), Started())
+    (command,) = world.network
+    assert isinstance(command, Send)
+
+    stale = replace(world, network=(replace(command, attempt=command.attempt - 1),))
+
+    assert identity(stale) != identity(world)
+
+
+def test_items_that_may_differ_leave_the_look_incomplete():
+    """Guard: `_count` in abstracting.py: both items of an `each` take one way, three of the nine that there are."""
+    chosen = choose((item.a == 1, back("a")), (item.a == 2, back("b")))
+    explored = explore(saga(each(arg.lines, chosen)).definition, Bounds(mishaps=0, acts=0))
+
+    assert (explored.ways, explored.ways_total) == (3, 9)
+    assert not explored.complete
+
+
+def test_choices_of_a_branch_that_is_not_taken_are_no_ways():
+    """Guard: `_ways` goes into the taken branch alone; the product of all would be 2 * 2 * 2."""
+    inner = [choose((arg[f"b{number}"] == 1, back(f"b{number}"))) for number in range(2)]
+    explored = explore(saga(choose((arg.a == 1, chain(*inner)))).definition, Bounds(mishaps=0, acts=0))
+
+    assert (explored.ways, explored.ways_total) == (5, 5)
+    assert explored.complete
 
 
 def test_ways_through_choices_are_all_taken():
