@@ -1,6 +1,7 @@
 """The engine's statements on PostgreSQL: one per kind of row and batch (E1), rows as arrays through `unnest`.
 
-Lock order, everywhere: sagas in id order, then timers. Whoever breaks it meets 40P01 and is run again.
+Lock order: standing sagas in id order, then timers. A batch inserts its new sagas, in id order, before it locks those
+that stand (decision 0004), so two batches may meet crosswise: one of them gets 40P01 and is run again.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ def take(draft: Draft, step: StepDraft, event: Reported) -> None:
             step.did, step.result, step.error = Did.DONE, event.result, ""
             succeed(draft, step)
         case ReportOutcome.DONE:
-            pass  # Reported before it heard that it is to compensate.
+            # Reported before it heard that it is to compensate. It cannot have completed: a child that may be undone is
+            # held until it is told to settle (K2), and that is told only after what nothing is undone any more (P2).
+            pass
         case ReportOutcome.REFUSED | ReportOutcome.NEVER if step.op is Op.UNDO:
             step.error = ""
             draft.move(step, Phase.SETTLED)

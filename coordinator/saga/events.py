@@ -143,7 +143,7 @@ class Compensate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """An operator: give a stuck step other args, then retry it (A3)."""
+    """An operator: give a step that is not done other args, and ask it again in a new round (A3)."""
 
     actor: str
     reason: str

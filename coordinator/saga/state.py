@@ -124,8 +124,9 @@ class Kept:
 class Step:
     """One instance of a leaf. `path` is the leaf's name; instances in an `each` add `/index`.
 
-    `attempt` rises at every send, over all ops; `round` by an operator's retry. `spent` counts the failures of the
-    current op that count against its policy; `since` is when the current op first became due.
+    `attempt` rises at every send, over all ops, also when a wait begins or a child is told; `round` by an operator's
+    retry. `spent` counts the failures of the current op that count against its policy; `since` is when the current op
+    first became due.
     `recorded` is a reply that came while the saga was stuck, acted on when it leaves stuck (C3).
     `override` names the operator's act that settles or settled this step (A6); `forces` is the outcome that it forces.
     `edited` holds args that an operator gave in place of the definition's. `child` numbers a call's children (K1).
@@ -160,11 +161,12 @@ class Saga:
 
     `positions` keeps, per composite node (its id, and in an `each` the numbers of the items), what the walk needs to
     go on: of a chain the index of the child under way, of a group how many branches are still open, of a `choose`
-    the branch; `fans` the same for each `each`. Also in `positions`: under `stuck` how many steps are stuck, under
-    `confirming` how many parts are still to be confirmed, `through` when the way forward is behind.
+    the branch; `fans` the same for each `each`. That holds until the saga decides; from then on both count, under the
+    same keys, what is still to be confirmed (`confirming.py`). Also in `positions`: under `stuck` how many steps are
+    stuck, under `confirming` how many parts are still to be confirmed, `through` when the way forward is behind.
     `partial`: `steps` is not all of it; then `absent` are paths known not to have begun, and `has_open` tells that all
     unsettled ones are there.
-    `signals` are those that nobody has taken yet, by path (S1).
+    `signals` are those that nobody has taken yet, by name; in an `each` with the numbers of the item (S1).
     `wants_back` says why a saga whose pivot is in doubt would compensate (deadline, retries, an operator).
     `cause` says why it compensates, or which internal error made it stuck.
     """

@@ -1,7 +1,8 @@
 """A definition's nodes, complete: every default is filled in. A closed union; each kind knows its stored form.
 
-A kind that is added joins `Node`, gets a reader in `reading.py`, and its steps forwards and backwards in `walk.py`,
-`forward.py`, `backward.py` and `confirming.py`: mypy points at every `assert_never` that misses it.
+A kind that is added joins `Node`, gets a reader in `reading_nodes.py`, its steps forwards and backwards in `walk.py`,
+`forward.py`, `backward.py` and `confirming.py`, and its picture in `draw/outline.py`: mypy points at every
+`assert_never` that misses it. `checking/abstracting.py` reads the stored form, and fails on a kind it does not know.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Operators move what is due (A7): nothing may wait for ever, and what they put off no policy counts."""
+"""Operators move what is due (decision 62): nothing may wait for ever, and what they put off no policy counts."""
 
 from __future__ import annotations
 
