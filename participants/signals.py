@@ -27,13 +27,14 @@ def make_signal(saga_id: str, name: str, payload: Any, message_id: str | None) -
         raise InvalidInput(f"signal {name!r:.60}: {problem}")
     try:
         body = encode(payload)
-    except (TypeError, ValueError, RecursionError) as error:
+        value = msgspec.json.decode(body)
+    except (TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
         raise InvalidInput(f"signal {name!r}: its payload cannot be written as JSON: {error}") from error
     if len(body) > wire.SIGNAL_BYTES_MAX:
         raise InvalidInput(
             f"signal {name!r}: its payload has {len(body):,} bytes, over the limit of {wire.SIGNAL_BYTES_MAX:,}"
         )
-    problem = payload_problem(msgspec.json.decode(body))
+    problem = payload_problem(value)
     if problem is not None:
         raise InvalidInput(f"signal {name!r}: its payload has {problem}")
     return wire.Signal(

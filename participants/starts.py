@@ -101,9 +101,10 @@ def trace_headers(traceparent: str | None) -> dict[str, str]:
 def _checked_input(name: str, value: Any, input_type: Any) -> bytes:
     try:
         payload = encode(value)
-    except (TypeError, ValueError, RecursionError) as error:
+        plain = msgspec.json.decode(payload)
+    except (TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
         raise InvalidInput(f"saga {name!r}: its input cannot be written as JSON: {error}") from error
-    problem = input_problem(msgspec.json.decode(payload))
+    problem = input_problem(plain)
     if problem is not None:
         raise InvalidInput(f"saga {name!r}: its input is {problem}")
     if input_type is not None:

@@ -30,6 +30,7 @@ PAYLOADS = {
     "an integer of more than 64 bits": {"n": 2**63},
     "too deep": nested(PAYLOAD_DEPTH_MAX + 1),
     "too many values": [1] * 30_000 + [2] * 20_000,
+    "raw text that is no JSON": msgspec.Raw(b"{"),
     "a name": ("app roved", 1),
     "an id": ("approved", 1, "\x07"),
 }
