@@ -15,7 +15,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from amends.coordinator.draw.marks import StateCount
 from amends.coordinator.errors import UnknownDefinition
 from amends.coordinator.records import (
     Child,
@@ -30,6 +29,7 @@ from amends.coordinator.records import (
     Pruned,
     QueueLoad,
     SagaFilter,
+    StateCount,
     StepRow,
     StoredDefinition,
     TimerRow,

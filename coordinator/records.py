@@ -115,6 +115,20 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StateCount:
+    """How many instances of one place stand alike. `attempt` is the highest of them."""
+
+    node: str
+    phase: str
+    op: str
+    closes: str | None
+    did: str
+    overridden: bool
+    count: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Detail:
     """One saga in full, as it was at `now_ms`. `input` and the steps' results are JSON text.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Final, TypeAlias, assert_never
 
-from amends.coordinator.draw.marks import AHEAD, Mark, Shade
+from amends.coordinator.draw.marks import AHEAD, Mark
 from amends.coordinator.draw.outline import Frame, Leaf, Look, Part, Row
 
 LEAF_WIDTH: Final = 236
@@ -197,16 +197,3 @@ def _moved(shapes: Sequence[Shape], dx: float, dy: float) -> list[Shape]:
         else replace(shape, x=shape.x + dx, y=shape.y + dy)
         for shape in shapes
     ]
-
-
-SHADES: Final[Mapping[Shade, tuple[str, str, str]]] = {  # fill, line, sign
-    Shade.STUCK: ("#ffd6d6", "#b00020", "!"),
-    Shade.WAITING: ("#fff3cd", "#8a6100", "…"),
-    Shade.ASKED: ("#dbe9fb", "#1557a0", ">"),
-    Shade.UNDOING: ("#f3e1f7", "#7b2a8b", "<"),
-    Shade.REFUSED: ("#fbe3da", "#a63a10", "-"),
-    Shade.SKIPPED: ("#e9e9e9", "#444444", "~"),
-    Shade.UNDONE: ("#ebe4f6", "#59429a", "<"),
-    Shade.DONE: ("#daf1de", "#22692b", "✓"),
-    Shade.AHEAD: ("#ffffff", "#8a8a8a", "·"),
-}

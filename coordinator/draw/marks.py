@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
+from amends.coordinator.records import StateCount
 from amends.coordinator.saga.state import Did, Op, Phase
 
 
@@ -25,6 +26,17 @@ class Shade(StrEnum):
 
 
 _URGENCY: Final = tuple(Shade)
+SHADES: Final[Mapping[Shade, tuple[str, str, str]]] = {  # fill, line, sign
+    Shade.STUCK: ("#ffd6d6", "#b00020", "!"),
+    Shade.WAITING: ("#fff3cd", "#8a6100", "…"),
+    Shade.ASKED: ("#dbe9fb", "#1557a0", ">"),
+    Shade.UNDOING: ("#f3e1f7", "#7b2a8b", "<"),
+    Shade.REFUSED: ("#fbe3da", "#a63a10", "-"),
+    Shade.SKIPPED: ("#e9e9e9", "#444444", "~"),
+    Shade.UNDONE: ("#ebe4f6", "#59429a", "<"),
+    Shade.DONE: ("#daf1de", "#22692b", "✓"),
+    Shade.AHEAD: ("#ffffff", "#8a8a8a", "·"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +48,6 @@ class Mark:
 
 
 AHEAD: Final = Mark("not begun", Shade.AHEAD)
-
-
-@dataclass(frozen=True, slots=True)
-class StateCount:
-    """How many instances of one place stand alike. `attempt` is the highest of them."""
-
-    node: str
-    phase: str
-    op: str
-    closes: str | None
-    did: str
-    overridden: bool
-    count: int
-    attempt: int
 
 
 def marks(states: Iterable[StateCount]) -> dict[str, Mark]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, assert_never
 
-from amends.coordinator.draw.blocks import SHADES
-from amends.coordinator.draw.marks import AHEAD, Mark
+from amends.coordinator.draw.marks import AHEAD, SHADES, Mark
 from amends.coordinator.draw.outline import Frame, Leaf, Part, Row, leaves
 
 ABREAST: Final = 5

@@ -10,7 +10,6 @@ from amends.coordinator.draw.blocks import (
     GAP,
     LINE,
     PADDING,
-    SHADES,
     Arrow,
     Border,
     Card,
@@ -18,7 +17,7 @@ from amends.coordinator.draw.blocks import (
     Shape,
     lay_out,
 )
-from amends.coordinator.draw.marks import Mark, Shade
+from amends.coordinator.draw.marks import SHADES, Mark, Shade
 from amends.coordinator.draw.outline import Look, Part
 
 MARGIN: Final = 24

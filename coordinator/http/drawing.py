@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from amends.coordinator import queries
 from amends.coordinator.catalog import Catalog
-from amends.coordinator.draw.marks import Mark, StateCount, marks
+from amends.coordinator.draw.marks import Mark, marks
 from amends.coordinator.draw.mermaid import mermaid
 from amends.coordinator.draw.outline import outline
 from amends.coordinator.draw.svg import svg
@@ -20,7 +20,7 @@ from amends.coordinator.http.definitions import Name
 from amends.coordinator.http.door import Door
 from amends.coordinator.http.finding import there
 from amends.coordinator.http.requests import VERSION_MAX
-from amends.coordinator.records import Header
+from amends.coordinator.records import Header, StateCount
 from amends.coordinator.saga.definition import Definition
 
 router = APIRouter()

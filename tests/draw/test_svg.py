@@ -7,9 +7,10 @@ from itertools import combinations
 import pytest
 
 from amends.coordinator import arg, call, chain, choose, step
-from amends.coordinator.draw.marks import Mark, Shade, StateCount, marks
+from amends.coordinator.draw.marks import Mark, Shade, marks
 from amends.coordinator.draw.outline import Leaf, leaves
 from amends.coordinator.draw.svg import svg
+from amends.coordinator.records import StateCount
 from tests.draw.pictures import SHAPES, part_of, taken_apart
 
 
