@@ -34,7 +34,7 @@ class Birth:
 
 
 def read_saga(row: Sequence[Any]) -> tuple[Saga, Birth]:
-    """A header as LOCK_SAGAS returns it, without its steps."""
+    """A header with the columns of `sql.READ_SAGAS`, without its steps."""
     (id_, name, version, format_, status, backwards, input_, labels, input_hash, start_message) = row[:10]
     (started, clock, deadline, seq, head) = row[10:]
     saga = Saga(
@@ -111,7 +111,7 @@ def _stuck_text(saga: Saga) -> str | None:
 
 
 def read_step(row: Sequence[Any]) -> tuple[str, Step]:
-    """A saga id and its step, as LOAD_STEPS returns them."""
+    """A saga id and its step, with the columns of `sql.LOAD_SOME_STEPS`."""
     (
         saga_id,
         path,
