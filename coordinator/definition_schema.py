@@ -101,18 +101,20 @@ _NODES: Final[Mapping[str, tuple[str, tuple[str, ...], Mapping[str, Schema]]]] =
         },
     ),
     "sleep": (
-        "Lets some time pass.",
-        ("name", "duration"),
+        "Lets some time pass. Without `name` it is called `sleep`.",
+        ("duration",),
         {"name": _NAME, "duration": _duration(DURATION_MAX)},
     ),
     "emit": (
-        "Publishes a domain event. Before the pivot it says what its undo emits, or null: nothing.",
-        ("name", "type"),
+        "Publishes a domain event. Before the pivot it says what its undo emits, or null: nothing. "
+        "Without `name` it is called as its type is.",
+        ("type",),
         {"name": _NAME, "type": _NAME, "data": _EXPRESSION, "undo": _MAYBE_NAME},
     ),
     "call": (
-        "A child saga; without a version the one that is active when it starts.",
-        ("name", "saga"),
+        "A child saga; without a version the one that is active when it starts. "
+        "Without `name` it is called as the saga is.",
+        ("saga",),
         {"name": _NAME, "saga": _NAME, "version": _or_null(_count(VERSION_MAX)), "args": _EXPRESSION},
     ),
     "chain": ("One after another.", ("nodes",), {"nodes": _NODE_LIST}),

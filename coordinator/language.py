@@ -10,8 +10,7 @@ import msgspec
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.nodes import Duration, Sketch, chain, length_of
-from amends.coordinator.saga.references import json_of
+from amends.coordinator.saga.nodes import Duration, Sketch, chain, length_of, plain, value_of
 from amends.coordinator.saga.starting import Unusable, key_of
 
 # In a JSON Schema: what is for people, what holds values, what holds schemas by name. All else is one, or holds some.
@@ -54,17 +53,19 @@ class Saga:
         self.input_type = None if isinstance(input, dict) else input
         self.definition = Definition.from_json(
             {
-                "name": name,
-                "version": version,
-                "deadline": length_of(deadline),
+                "name": plain(name, "saga", "name"),
+                "version": plain(version, "saga", "version"),
+                "deadline": plain(length_of(deadline), "saga", "deadline"),
                 "input": json_schema(name, input),
                 "root": root.json,
-                "result": json_of(result),
-                "key": None if key is None else json_of(key),
-                "labels": {name: json_of(value) for name, value in (labels or {}).items()},
-                "on_stuck": on_stuck,
+                "result": value_of(result, "saga: result"),
+                "key": None if key is None else value_of(key, "saga: key"),
+                "labels": _labels(labels),
+                "on_stuck": plain(on_stuck, "saga", "on_stuck"),
             }
         )
+        if isinstance(input, dict):
+            _check_schema(self.definition)
 
     @property
     def name(self) -> str:
@@ -88,6 +89,24 @@ class Saga:
 
     def __repr__(self) -> str:
         return f"<Saga {self.name!r} version {self.version}>"
+
+
+def _labels(labels: object) -> object:
+    """Labels by name; what is no mapping stays as it is, to be told in its place."""
+    if labels is None:
+        return {}
+    if not isinstance(labels, Mapping):
+        return plain(labels, "saga", "labels")
+    return {name: value_of(value, f"saga: labels.{name}") for name, value in labels.items()}
+
+
+def _check_schema(definition: Definition) -> None:
+    """Tell at once that a schema is none. Where no validator is installed, as in a service, registration tells."""
+    try:  # It takes the extra `coordinator`.
+        from amends.coordinator.inputs import check_schema
+    except ModuleNotFoundError:
+        return
+    check_schema(definition)
 
 
 def json_schema(name: str, input_type: type | dict[str, Any] | None) -> dict[str, Json] | None:

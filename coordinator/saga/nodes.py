@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Final
 
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.references import Reference, arg, item, json_of, outer, result
+from amends.coordinator.saga.references import Described, Reference, arg, item, json_of, outer, result
 
 __all__ = [
     "Duration", "Sketch", "arg", "call", "chain", "choose", "each", "emit", "group", "item", "outer", "pivot",
@@ -82,7 +82,7 @@ def step(
     if reads:
         written["reads"] = reads
     if args is not UNSAID:
-        written["args"] = _value(args, f"step {name!r}")
+        written["args"] = value_of(args, f"step {name!r}")
     return _sketch("step", written)
 
 
@@ -102,7 +102,7 @@ def emit(
     if undo is not UNSAID:
         written["undo"] = undo
     if data is not UNSAID:
-        written["data"] = _value(data, f"emit {type!r}")
+        written["data"] = value_of(data, f"emit {type!r}")
     return _sketch("emit", written)
 
 
@@ -113,7 +113,7 @@ def call(saga: str, args: object = UNSAID, *, name: str | None = None, version: 
     """
     written: dict[str, object] = {"name": saga if name is None else name, "saga": saga, "version": version}
     if args is not UNSAID:
-        written["args"] = _value(args, f"call {saga!r}")
+        written["args"] = value_of(args, f"call {saga!r}")
     return _sketch("call", written)
 
 
@@ -153,7 +153,7 @@ def each(over: object, node: Sketch, *, at_most: int | None = None, chunk: int |
     `over` is a list or a reference to one. `at_most` (100) bounds how many items are under way at a time, forwards and
     backwards. With `chunk` an item is a list of so many of them.
     """
-    written: dict[str, object] = {"over": _value(over, "each"), "node": _node(node, "each")}
+    written: dict[str, object] = {"over": value_of(over, "each"), "node": _node(node, "each")}
     if at_most is not None:
         written["at_most"] = at_most
     return _sketch("each", {**written, "chunk": chunk})
@@ -170,7 +170,7 @@ def choose(*when: tuple[object, Sketch], otherwise: Sketch | None = None) -> Ske
         if not isinstance(one, tuple) or len(one) != 2:
             raise TypeError(f"choose(...) takes pairs of a condition and a node, not {_named(one)}")
         condition, node = one
-        branches.append({"if": _value(condition, "choose"), "node": _node(node, "choose")})
+        branches.append({"if": value_of(condition, "choose"), "node": _node(node, "choose")})
     written = {"when": branches, "otherwise": None if otherwise is None else _node(otherwise, "choose")}
     return _sketch("choose", written)  # type: ignore[arg-type] # Whatever it is, reading it tells.
 
@@ -199,14 +199,31 @@ def retry(
         "limit": limit,
         "within": length_of(within),
     }
-    return PolicySketch(json)  # type: ignore[arg-type] # Whatever it is, reading it tells.
+    return PolicySketch({key: plain(value, "retry", key) for key, value in json.items()})
 
 
 def _sketch(kind: str, written: dict[str, object]) -> Sketch:
-    return Sketch({"kind": kind, **written})  # type: ignore[dict-item] # Whatever it is, reading it tells.
+    name = written.get("name", "")
+    where = f"{kind} {name!r}" if isinstance(name, str) and name else kind
+    return Sketch({"kind": kind, **{key: plain(value, where, key) for key, value in written.items()}})
 
 
-def _value(value: object, where: str) -> Json:
+def plain(value: object, where: str, key: str) -> Json:
+    """A field that is a value of the definition itself; a reference stays to be told when it is read.
+
+    Raises: TypeError, naming the place, for what has no JSON form.
+    """
+    if isinstance(value, Described):
+        return json_of(value)
+    if value is None or isinstance(value, bool | int | float | str | dict | list):
+        return value
+    if isinstance(value, tuple):
+        return list(value)
+    raise TypeError(f"{where}: `{key}` is of type {type(value).__name__}, which has no JSON form")
+
+
+def value_of(value: object, where: str) -> Json:
+    """What is made of references and values. Raises: TypeError, naming the place, for what has no JSON form."""
     try:
         return json_of(value)
     except TypeError as error:

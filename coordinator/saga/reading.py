@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from json import dumps
 from typing import Final, TypeAlias
 
 from amends.coordinator.saga import durations
@@ -149,7 +150,7 @@ class Reader:
         return value
 
 
-def shown(value: object) -> str:
-    """A value as an error shows it, not too long."""
-    text = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
+def shown(value: Json) -> str:
+    """A value as an error shows it, as it is written in JSON, texts in single quotes; not too long."""
+    text = repr(value) if isinstance(value, str) else dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."

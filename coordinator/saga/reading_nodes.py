@@ -31,7 +31,8 @@ _STEP_FIELDS: Final = (
     "timeout", "retry", "undo_timeout", "undo_retry",
 )  # fmt: skip
 _HOW_UNDONE: Final = (
-    'how is it undone? Say undo="command", or undo=None (nothing can), or reads=True (there is nothing to)'
+    'how is it undone? Say undo="command", or undo=None, in JSON null (nothing can), or reads=True, in JSON true '
+    "(there is nothing to)"
 )
 
 
@@ -66,16 +67,17 @@ class NodeReader:
     def _node(self, json: Json, slot: str, zone: Zone, depth: int) -> Node:
         self._nodes += 1
         if self._nodes == NODES_MAX + 1:
-            self._reader.problem(slot, f"the saga has more than {NODES_MAX:,} nodes; split it")
+            self._reader.problem("saga", f"the saga has more than {NODES_MAX:,} nodes; split it")
+        where = slot or "saga: root"
         kind = json.get("kind") if isinstance(json, dict) else None
         read = self._kinds.get(kind) if isinstance(kind, str) else None
         if depth >= NODES_DEPTH_MAX:
-            self._reader.problem(slot, f"nodes stand more than {NODES_DEPTH_MAX} deep; flatten the saga")
+            self._reader.problem(where, f"nodes stand more than {NODES_DEPTH_MAX} deep; flatten the saga")
         elif read is not None:
             return read(json, slot, zone, depth)
         else:
             known = ", ".join(self._kinds)
-            self._reader.problem(slot, f"{shown(kind)} is no kind of node; known: {known}")
+            self._reader.problem(where, f"{shown(kind)} is no kind of node; known: {known}")
         return ChainNode(())
 
     # What holds others
@@ -196,6 +198,7 @@ class NodeReader:
 
     def _sleep(self, json: Json, slot: str, _: Zone, __: int) -> Node:
         place, fields = self._leaf(json, slot, "sleep", ("kind", "name", "duration"))
+        fields = {"name": "sleep", **fields}
         if fields.get("duration") is None:
             self._reader.problem(place, "`duration` is missing; say how long")
         return SleepNode(
@@ -206,11 +209,12 @@ class NodeReader:
         )
 
     def _emit(self, json: Json, slot: str, zone: Zone, _: int) -> Node:
-        place, fields = self._leaf(json, slot, "emit", ("kind", "name", "type", "data", "undo"))
+        place, fields = self._leaf(json, slot, "emit", ("kind", "name", "type", "data", "undo"), "type")
         undo, final = self._undo(fields, place, zone)
         if zone is Zone.BEFORE and not (undo or final):
             self._reader.problem(
-                place, 'what does its undo emit? Say undo="type", or undo=None (nothing is emitted)'
+                place,
+                'what does its undo emit? Say undo="type", or undo=None, in JSON null (nothing is emitted)',
             )
         return EmitNode(
             name=self._reader.name(fields, "name", place, dotted=True),
@@ -221,7 +225,7 @@ class NodeReader:
         )
 
     def _call(self, json: Json, slot: str, _: Zone, __: int) -> Node:
-        place, fields = self._leaf(json, slot, "call", ("kind", "name", "saga", "version", "args"))
+        place, fields = self._leaf(json, slot, "call", ("kind", "name", "saga", "version", "args"), "saga")
         version = None
         if fields.get("version") is not None:
             version = self._reader.count(fields, "version", place, 1, VERSION_MAX)
@@ -232,10 +236,15 @@ class NodeReader:
             args=self._args(fields, place),
         )
 
-    def _leaf(self, json: Json, slot: str, kind: str, known: tuple[str, ...]) -> tuple[str, Fields]:
-        name = json.get("name") if isinstance(json, dict) else None
+    def _leaf(
+        self, json: Json, slot: str, kind: str, known: tuple[str, ...], named_by: str = "name"
+    ) -> tuple[str, Fields]:
+        """Where it stands, and its fields; without a name it has that of another field."""
+        fields = json if isinstance(json, dict) else {}
+        name = fields.get("name", fields.get(named_by))
         place = f"{slot} {kind} {shown(name)}".strip()[: len(slot) + NAME_CHARS_MAX]
-        return place, self._reader.fields(json, place, known)
+        read = self._reader.fields(json, place, known)
+        return place, {"name": name, **read} if name is not None else read
 
     def _undo(self, fields: Fields, place: str, zone: Zone) -> tuple[str | None, bool]:
         undo = self._command(fields, "undo", place)

@@ -16,8 +16,10 @@ from amends.coordinator.saga.expressions import (
     Expression,
     Input,
     Item,
+    List,
     Literal,
     Not,
+    Object,
     Result,
     parts,
     written,
@@ -57,7 +59,7 @@ class OfSaga:
 def problems(root: Node, input_schema: dict[str, Json] | None, of_saga: OfSaga) -> Iterator[str]:
     """Everything that breaks a static rule, in the order of the definition."""
     if not isinstance(root, ChainNode):
-        yield "saga: the outermost node is to be a chain; wrap it: chain(...)"
+        yield 'saga: the outermost node is to be a chain; wrap it: chain(...), {"kind": "chain", "nodes": [...]}'
     yield from _names(root)
     yield from _pivots(root)
     references = _References(input_schema, root)
@@ -65,8 +67,19 @@ def problems(root: Node, input_schema: dict[str, Json] | None, of_saga: OfSaga) 
     yield from references.of_values(of_saga.result, "saga: result", _View(ran=frozenset(certain(root))))
     if of_saga.key is not None:
         yield from references.of_values(of_saga.key, "saga: key", _View())
+        yield from _fixed_key(of_saga.key)
     for name, label in of_saga.labels:
         yield from references.of_values(label, f"saga: labels.{name}", _View())
+
+
+def _fixed_key(key: Expression) -> Iterator[str]:
+    if not any(isinstance(part, Input) for part in parts(key)):
+        said = key.value if isinstance(key, Literal) else None
+        field = said if isinstance(said, str) and said.isidentifier() else "order"
+        yield (
+            f"saga: key: it refers to nothing, so every saga would have the same key, and only one could start; "
+            f'write arg.{field}, in JSON {{"arg": ["{field}"]}}'
+        )
 
 
 def _names(root: Node) -> Iterator[str]:
@@ -127,6 +140,7 @@ class _References:
                 yield from self._of_each(node, here, view)
             case ChooseNode():
                 for condition, slot in zip(node.conditions, slots(node, here), strict=False):
+                    yield from _undecided(condition, f"{slot}: if")
                     yield from self.of_condition(condition, f"{slot}: if", view)
             case ChainNode() | GroupNode() | PivotNode():
                 pass
@@ -202,6 +216,14 @@ def _lenient_waits(node: Node, eaches: tuple[EachNode, ...]) -> Iterator[tuple[s
     inside = (*eaches, node) if isinstance(node, EachNode) else eaches
     for child in children_of(node):
         yield from _lenient_waits(child, inside)
+
+
+def _undecided(condition: Expression, place: str) -> Iterator[str]:
+    """What can never hold: only `true` does, by itself, a comparison, and a reference to what is true."""
+    if isinstance(condition, Object | List) or (
+        isinstance(condition, Literal) and not isinstance(condition.value, bool)
+    ):
+        yield f"{place}: it is no condition, and never holds; compare a reference with it"
 
 
 def certain(node: Node) -> Iterator[str]:

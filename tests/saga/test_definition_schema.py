@@ -32,7 +32,9 @@ from amends.coordinator.diff import differences
 from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import canonical
+from amends.coordinator.saga.reading import Reader
 from amends.coordinator.saga.reading_expressions import _TAGS
+from amends.coordinator.saga.reading_nodes import NodeReader
 from amends.coordinator.saga.tree import Node
 from tests.saga.definitions import definitions, json_values, mutants
 
@@ -141,3 +143,34 @@ def test_no_other_json_is_a_definition(value: Any) -> None:
 def test_what_the_schema_refuses_the_reader_refuses(value: Any) -> None:
     assert not VALIDATOR.is_valid(value)
     assert accepted(value) is None
+
+
+def test_the_page_shows_every_kind_of_node_and_of_expression_in_one_saga():
+    """What docs/definitions.md says of the JSON form is read, and fits the schema."""
+    page = (Path(__file__).parents[2] / "docs" / "definitions.md").read_text("utf-8")
+    whole = json.loads(page.split("```json file=whole.json\n")[1].split("```")[0])
+
+    definition = Definition.from_json(whole)
+
+    assert VALIDATOR.is_valid(whole)
+    kinds, tags = set(), set()
+    todo: list[object] = [whole]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, dict):
+            kinds |= {one["kind"]} if "kind" in one else set()
+            tags |= one.keys() & set(_TAGS) if len(one) <= 3 else set()
+        todo += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+    assert kinds == set(NodeReader(Reader()).kinds)
+    assert tags == set(_TAGS)
+    assert {node.name for node in definition.plan.by_name.values()} >= {"order.plain", "pack", "sleep"}
+
+
+def test_what_is_wrong_is_told_in_json_and_in_its_place():
+    """Without `where` in `_node` the place of the outermost node is empty."""
+    with pytest.raises(InvalidDefinition) as caught:
+        Definition.from_json({"name": "x", "version": None, "root": {"kind": "stepp"}})
+
+    assert [problem.split(";")[0] for problem in caught.value.problems] == [
+        "saga: `version` is null", "saga: root: 'stepp' is no kind of node"
+    ]  # fmt: skip

@@ -19,9 +19,11 @@ from amends.coordinator import (
     pivot,
     result,
     retry,
+    sleep,
     step,
     wait,
 )
+from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.nodes import Sketch
 
@@ -104,7 +106,8 @@ def test_nobody_can_tell_what_a_looser_schema_holds():
     accepted(
         step("a", to="x", undo="u", args=arg.a.b), input={"properties": {}, "additionalProperties": True}
     )
-    accepted(step("a", to="x", undo="u", args=arg.a.b), input={"$ref": "#/nowhere"})
+    stored = Saga("x", step("a", to="x", undo="u", args=arg.a.b), version=1).definition.to_json()
+    Definition.from_json({**stored, "input": {"$ref": "#/nowhere"}})
     accepted(step("a", to="x", undo="u", args=arg.a), input={"$ref": "#"})
     accepted(
         step("a", to="x", undo="u", args=arg.a),
@@ -137,7 +140,9 @@ def test_a_pivot_in_a_pivot_is_refused():
 def test_a_step_says_how_it_is_undone():
     (problem,) = problems(step("a", to="x"))
 
-    assert 'Say undo="command", or undo=None (nothing can), or reads=True' in problem
+    assert (
+        'Say undo="command", or undo=None, in JSON null (nothing can), or reads=True, in JSON true' in problem
+    )
 
 
 @pytest.mark.parametrize("said", [{"undo": "u", "reads": True}, {"undo": None, "reads": True}])
@@ -300,3 +305,50 @@ def test_of_a_wait_in_an_each_the_one_result_needs_the_guard_not_the_list():
     accepted(waits, step("a", to="x", undo=None, args=[result("approved"), first]))
     accepted(waits, choose((first.exists(), step("a", to="x", undo=None, args=first.who))))
     assert problems(waits, choose((came, step("a", to="x", undo=None, args=first.who))))
+
+
+def test_a_key_refers_to_the_input():
+    """Without `_fixed_key` every second start is a conflict of keys."""
+    node = step("a", to="x", undo="u")
+
+    assert problems(node, key="abc") == [
+        "saga: key: it refers to nothing, so every saga would have the same key, and only one could start; "
+        'write arg.abc, in JSON {"arg": ["abc"]}'
+    ]
+    assert Saga("x", chain(node), version=1, key=arg.abc).definition.key is not None
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: problems(sleep(arg.x)), 'chain[0] sleep \'sleep\': `duration` is {"arg": ["x"]}, which is'),
+        (lambda: problems(step("a", to=arg.x, undo="u")), 'chain[0] step \'a\': `to` is {"arg": ["x"]}; a'),
+        (
+            lambda: problems(step("a", to="x", undo="u", retry=retry(first=arg.x))),
+            '`first` is {"arg": ["x"]}',
+        ),
+        (lambda: problems(step("a", to="x", undo="u"), labels=["x"]), "saga: `labels` is to be an object"),
+        (lambda: problems(step("a", to="x", undo="u"), deadline=arg.x), 'saga: `deadline` is {"arg": ["x"]}'),
+        (
+            lambda: problems(choose((5, step("a", to="x", undo="u")))),
+            "chain[0].choose[0]: if: it is no condition",
+        ),
+        (lambda: problems(step("a", to="x", undo="u"), input={"type": "objekt"}), "input: not a JSON Schema"),
+    ],
+)
+def test_what_is_no_part_of_the_language_is_told_in_its_place(made: Any, told: str):
+    assert told in made()[0]
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: step("a", to=print, undo="u"), "step 'a': `to` is of type builtin_function_or_method"),  # type: ignore[arg-type]
+        (lambda: problems(step("a", to="x", undo="u"), labels={"shop": print}), "saga: labels.shop: "),
+    ],
+)  # fmt: skip
+def test_what_has_no_json_form_is_told_in_its_place(made: Any, told: str):
+    with pytest.raises(TypeError) as caught:
+        made()
+
+    assert str(caught.value).startswith(told)
