@@ -112,9 +112,12 @@ def test_the_limits_are_those_of_the_code():
     assert f"{limits.BODY_BYTES_MAX:,} bytes" in section
     assert f"| headers, together | {limits.HEADERS_BYTES_MAX // 1024} KiB |" in section
     assert f"| `path` | {wire.PATH_CHARS_MAX} characters |" in section
-    assert f"| names: saga, participant, command, label | {wire.NAME_CHARS_MAX} characters |" in section
-    assert f"| `key`, label value | {wire.KEY_CHARS_MAX} characters |" in section
-    assert f"| labels | {wire.LABELS_MAX} |" in section
+    assert f"| names: saga, participant, command | {wire.NAME_CHARS_MAX} characters |" in section
+    assert f"| `key`, label name, label value | {wire.KEY_CHARS_MAX} characters |" in section
+    assert (
+        f"| labels | {wire.LABELS_MAX} that a start brings, {wire.LABELS_MAX} that a definition makes |"
+        in section
+    )
     assert f"| `message_id` | {limits.MESSAGE_ID_BYTES_MAX} bytes |" in section
 
 
