@@ -46,6 +46,7 @@ from amends.coordinator.saga.events import (
     Told,
     Unsendable,
 )
+from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.machine import advance, begin
 from amends.coordinator.saga.state import Op, Phase, Saga, Status, Step
 
@@ -55,6 +56,7 @@ class Entry:
     """One line. Times and durations are milliseconds; `duration` is since the command was sent.
 
     `attempt` rises over all ops of a step; `tries` is which try of its op it was, None if that is not known.
+    `args` are what an edit gave, `old_args` those that were sent before, as far as that is known.
     `next_at` is when the next attempt was due after one in vain, or when a wait is over.
     """
 
@@ -64,6 +66,8 @@ class Entry:
     op: str | None = None
     attempt: int | None = None
     tries: int | None = None
+    args: Json = None
+    old_args: Json = None
     duration: int | None = None
     outcome: str | None = None
     error: str | None = None
@@ -136,10 +140,13 @@ class _Telling:
     unanswered: dict[tuple[str, int], Entry] = field(default_factory=dict)
     tries: dict[tuple[str, int], int] = field(default_factory=dict)
     sent: Counter[tuple[str, Op]] = field(default_factory=Counter)
+    args: dict[str, Json] = field(default_factory=dict)  # of each step's last `do`
 
     def count(self, sent: Sent) -> int:
         """Which try of its op this is."""
         self.sent[sent.path, sent.op] += 1
+        if sent.op is Op.DO:
+            self.args[sent.path] = sent.args
         self.tries[sent.path, sent.attempt] = self.sent[sent.path, sent.op]
         return self.tries[sent.path, sent.attempt]
 
@@ -260,7 +267,10 @@ class _Telling:
                 yield Entry(at=at, what="child", path=event.path, outcome=event.outcome.value, error=reason)
             case Retry() | Edit() | Skip() | Force():
                 what = type(event).__name__.lower()
-                yield Entry(at=at, what=what, path=event.path, error=event.reason, actor=event.actor)
+                line = Entry(at=at, what=what, path=event.path, error=event.reason, actor=event.actor)
+                if isinstance(event, Edit):
+                    line = replace(line, args=event.args, old_args=self.args.get(event.path))
+                yield line
             case MoveTimer() | CancelTimer():
                 what = "timer moved" if isinstance(event, MoveTimer) else "timer cancelled"
                 yield Entry(

@@ -55,7 +55,7 @@ def _version_table(name: str, schema: str | None) -> Table:
 SCHEMAS: Final[dict[Which, Schema]] = {
     "coordinator": Schema(
         "coordinator",
-        "0007",
+        "0008",
         coordinator.metadata,
         _version_table("version", coordinator.SCHEMA),
         0x616D_656E_6473_0001,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from amends.participants.acts_on_many import Acted
 from amends.participants.breaker import BreakerState, CircuitBreaker
 from amends.participants.client import Client
 from amends.participants.context import Ctx
@@ -24,8 +25,10 @@ from amends.participants.logging import CommandFields
 from amends.participants.participant import Participant
 from amends.participants.sagas import SagaView
 from amends.participants.schedules import ScheduleView
+from amends.participants.why import WhyView
 
 __all__ = [
+    "Acted",
     "BreakerOpen",
     "BreakerState",
     "CircuitBreaker",
@@ -47,4 +50,5 @@ __all__ = [
     "StartConflict",
     "UnknownSaga",
     "WaitTimeout",
+    "WhyView",
 ]

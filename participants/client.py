@@ -29,6 +29,7 @@ from amends.participants.sagas import SagaView, input_hash
 from amends.participants.schedules import Schedules
 from amends.participants.signals import make_signal
 from amends.participants.starts import SagaOrName, make_start, trace_headers
+from amends.participants.why import WhyView
 
 if TYPE_CHECKING:
     from amends.outbox.putting import AsyncPutter, Putter
@@ -197,6 +198,14 @@ class Client:
     def get(self, saga_id: str) -> SagaView:
         """How a saga stands. Raises: UnknownSaga, CoordinatorRefused, CoordinatorUnavailable."""
         return msgspec.json.decode(self._http.ask("GET", f"/sagas/{saga_id}"), type=SagaView)
+
+    def why(self, saga_id: str) -> WhyView:
+        """What a saga waits for, what comes next, what an operator can do: as `amends why` says it.
+
+        The broker is asked too, for some seconds at most. Raises: UnknownSaga, CoordinatorRefused,
+        CoordinatorUnavailable.
+        """
+        return msgspec.json.decode(self._http.ask("GET", f"/sagas/{saga_id}/why"), type=WhyView)
 
     def wait(self, saga_id: str, timeout_s: float = 60.0, *, input: Any = ...) -> SagaView:  # noqa: A002 - See start.
         """Wait until a saga has ended: completed, compensated or rejected. Also for one that is still on its way.

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import click
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from amends.coordinator.cli.client import Answer
 from amends.coordinator.cli.command import coordinator, json_option, reason_option
@@ -142,7 +143,7 @@ def _many(body: dict[str, object], act: str, as_json: bool) -> None:
     """Page by page; each saga is told as it is decided. With --json one object a line."""
     counts = {"applied": 0, "refused": 0, "unknown": 0, "would": 0}
     cursor: str | None = None
-    with coordinator() as api, Progress(transient=True, disable=as_json) as progress:
+    with coordinator() as api, _progress(as_json) as progress:
         task = progress.add_task(act, total=None)
         while True:
             page = api.post("/sagas/acts", {**body, "cursor": cursor})
@@ -153,10 +154,25 @@ def _many(body: dict[str, object], act: str, as_json: bool) -> None:
             cursor = page["next"]
             if cursor is None:
                 break
-    if not as_json:
+    if not any(counts.values()):
+        say(f"{act}: no saga that has not ended fits; nothing was done")
+    elif not as_json:
         told = f"{counts['would']} would be" if body["dry_run"] else f"{counts['applied']} done"
         unknown = f", {counts['unknown']} unknown" if counts["unknown"] else ""
         say(f"{act}: {told}, {counts['refused']} refused{unknown}")
+    if counts["refused"] or counts["unknown"]:
+        raise SystemExit(1)
+
+
+def _progress(as_json: bool) -> Progress:
+    """How many sagas were dealt with; on standard error, and only where a person looks on."""
+    err = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}: {task.completed:,.0f} sagas"),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=err, transient=True, disable=as_json or not err.is_terminal)
 
 
 def _tell(one: Answer, as_json: bool) -> None:

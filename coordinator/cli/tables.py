@@ -107,6 +107,9 @@ def timeline_table(entries: Iterable[Mapping[str, Any]]) -> Table:
                 if why
                 else f"{what_next} {_clock(entry['next_at'])}"
             )
+        if entry["what"] == "edit":
+            old, new = (json.dumps(entry[name], ensure_ascii=False) for name in ("old_args", "args"))
+            why = f"{why}; args {old} -> {new}"
         if entry["actor"]:
             why = f"{entry['actor']}: {why}"
         table.add_row(

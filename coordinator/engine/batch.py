@@ -46,7 +46,18 @@ from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.timing import HeldTimer, Timing
 from amends.coordinator.engine.writing import write
 from amends.coordinator.saga.errors import ActRefused, NotLoaded
-from amends.coordinator.saga.events import Admitted, Compensate, Edit, Finish, InternalError, MoveTimer, Retry
+from amends.coordinator.saga.events import (
+    Act,
+    Admitted,
+    Compensate,
+    Edit,
+    Finish,
+    Force,
+    InternalError,
+    MoveTimer,
+    Retry,
+)
+from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Phase, queue_of
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
@@ -275,11 +286,6 @@ class Batch:
             return ActAnswer(item.saga_id, ActVerdict.REFUSED, reason, live.now.status.value)
         if item.dry:
             return ActAnswer(item.saga_id, ActVerdict.FITS, "", live.now.status.value)
-        details = None
-        if isinstance(act, Retry | Edit) and act.deadline:
-            details = json_text({"deadline": act.deadline})
-        elif isinstance(act, MoveTimer):
-            details = json_text({"due": act.due})
         self._connection.exec_driver_sql(
             sql.AUDIT,
             {
@@ -288,7 +294,7 @@ class Batch:
                 "saga_id": item.saga_id,
                 "path": None if isinstance(act, Compensate | Finish) else act.path,
                 "reason": act.reason.replace("\x00", ""),
-                "details": details,
+                "details": _details(act),
             },
         )
         return ActAnswer(item.saga_id, ActVerdict.APPLIED, "", live.now.status.value)
@@ -317,6 +323,20 @@ class Batch:
         self.outcome.rows = write(
             self._connection, lives, letters, store=self._store, owner=self._owner, timing=self._timing
         )
+
+
+def _details(act: Act) -> str | None:
+    """What the audit keeps of an act beside actor, step and reason: what it gave. The saga's log ends with the saga."""
+    details: dict[str, Json] = {}
+    if isinstance(act, Edit):
+        details["args"] = act.args
+    elif isinstance(act, Force):
+        details |= {"refuse": True} if act.refuse else {"result": act.result}
+    elif isinstance(act, MoveTimer):
+        details["due"] = act.due
+    if isinstance(act, Retry | Edit) and act.deadline:
+        details["deadline"] = act.deadline
+    return json_text(details) if details else None
 
 
 def _named(items: Iterable[AnyItem]) -> dict[str, set[str]]:

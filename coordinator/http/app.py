@@ -15,6 +15,7 @@ from amends.coordinator import queries
 from amends.coordinator.engine.contract import Engine
 from amends.coordinator.http import (
     acts,
+    audit,
     definitions,
     drawing,
     explaining,
@@ -100,6 +101,7 @@ def build_app(
         explaining,
         drawing,
         timers,
+        audit,
         definitions,
         participants,
         schedules,

@@ -229,8 +229,15 @@ class EditBody(SkipBody):
 class ForceBody(SkipBody):
     """Say what came of a stuck step: a result, or with `refuse` a refusal."""
 
-    result: Any = Field(None, description="The result that later steps see.")
+    result: Any = Field(None, description="The result that later steps see; null if it has none.")
     refuse: bool = Field(False, description="It is refused instead: the saga compensates.")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        # What was left out by mistake must not become a result of null that later steps build on.
+        if not self.refuse and "result" not in self.model_fields_set:
+            raise ValueError("say what came of it: `result` (null if it has none), or `refuse`")
+        return self
 
 
 class OutboxRetryBody(ActBody):

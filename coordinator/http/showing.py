@@ -149,6 +149,8 @@ def _entry(entry: timeline.Entry) -> EntryView:
         op=entry.op,
         attempt=entry.attempt,
         tries=entry.tries,
+        args=entry.args,
+        old_args=entry.old_args,
         duration=entry.duration / 1000 if entry.duration is not None else None,
         outcome=entry.outcome,
         error=entry.error,

@@ -118,6 +118,7 @@ class EntryView(BaseModel):
 
     `next_at` is when the next attempt was due after one in vain, when a wait is over, or what a timer was moved to.
     `attempt` rises over all ops of a step; `tries` is which try of its op it was, null if that is not known.
+    `args` are what an `edit` gave, in place of `old_args`.
     """
 
     at: datetime
@@ -126,6 +127,8 @@ class EntryView(BaseModel):
     op: str | None = None
     attempt: int | None = None
     tries: int | None = None
+    args: Any = None
+    old_args: Any = None
     duration: float | None = None
     outcome: str | None = None
     error: str | None = None
@@ -187,6 +190,28 @@ class WhyView(BaseModel):
     waits: list[WaitView]
     more: int
     deadline: DeadlineView | None
+
+
+class AuditLine(BaseModel):
+    """One act: who did it, when, to what and why. `saga_id` and `path` are null where it was not one saga or step.
+
+    `details` are what the act brought: new args, a forced result, a deadline in ms since 1970, a schedule's name.
+    """
+
+    at: datetime
+    actor: str
+    act: str
+    saga_id: str | None
+    path: str | None
+    reason: str
+    details: dict[str, Any] | None
+
+
+class AuditPage(BaseModel):
+    """Some of the audit, the last act first. `next` is the cursor of the next page; null at the end."""
+
+    acts: list[AuditLine]
+    next: str | None
 
 
 class SuspensionView(BaseModel):

@@ -278,7 +278,11 @@ audit = Table(
     Column("path", String(300)),
     Column("reason", Text, nullable=False),
     Column("details", JSON),
+    # `amends audit` lists the last first, by any of these.
     Index("ix_audit_saga", "saga_id"),
+    Index("ix_audit_at", "at", "id"),
+    Index("ix_audit_actor", "actor", "at", "id"),
+    Index("ix_audit_act", "act", "at", "id"),
 )
 
 # Events that could not be processed, alone and three times over (E2).

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from amends.outbox import wire
 from amends.participants import Client
-from amends.participants.errors import CoordinatorRefused
+from amends.participants.errors import CoordinatorRefused, InvalidInput
 from tests.doors.house import House, Run, problem
 from tests.engine.scripted import reply
 
@@ -175,6 +175,55 @@ def test_a_dry_run_tells_who_would_refuse_and_changes_nothing(house: House, amen
 )
 def test_a_malformed_act_on_many_names_the_field(shared_house: House, body: object, field: str) -> None:
     assert problem(shared_house.http().post("/sagas/acts", json=body)) == (422, "invalid_request", field)
+
+
+@pytest.mark.usefixtures("locked_shelf")
+def test_acts_on_many_from_code_with_a_dry_run(house: House) -> None:
+    """Guard: `ActsOnMany`; and `why` over the same door."""
+    (saga_id,) = some_stuck(house, 1)
+    client = Client("backoffice", url=house.server.url)
+
+    dry = client.acts.on_many(status=["stuck"], dry_run=True).finish("counted")
+    refused = client.acts.on_many(saga="place-order").skip("charge", "counted")
+    why = client.why(saga_id)
+    done = client.acts.on_many(status=["stuck"], saga="place-order").force("reserve", "counted", result=None)
+
+    assert [(one.id, one.outcome) for one in dry] == [(saga_id, "would")]
+    assert [one.outcome for one in refused] == ["refused"]
+    assert "only a stuck step can be skipped" in refused[0].reason
+    assert [wait.cause for wait in why.waits] == ["stuck"]
+    assert [(one.id, one.outcome) for one in done] == [(saga_id, "applied")]
+    with pytest.raises(InvalidInput, match="say what came of the step"):
+        client.acts.force(saga_id, "reserve", "counted")
+
+
+def test_a_force_says_what_came_of_the_step(shared_house: House) -> None:
+    """Guard: `ForceBody._one_of_them`; without it a body without `result` forces null."""
+    body = {"reason": "x", "path": "reserve"}
+    nobody = "0190b3a0-0000-7000-8000-000000000000"
+
+    answer = shared_house.http().post(f"/sagas/{nobody}/force", json=body)
+    null = shared_house.http().post(f"/sagas/{nobody}/force", json={**body, "result": None})
+
+    assert (answer.status_code, "`result` (null if it has none), or `refuse`" in answer.text) == (422, True)
+    assert null.status_code == 404
+
+
+@pytest.mark.usefixtures("locked_shelf")
+def test_a_refusal_is_a_status_of_one_and_nothing_that_fits_is_told(house: House, amends: Run) -> None:
+    """Guards: the exit of `_many`, its word for nothing, and the progress on standard error."""
+    some_stuck(house, 1)
+
+    refused = amends(
+        "sagas", "skip", "--saga", "place-order", "--step", "charge", "--reason", "x", url=house.server.url
+    )
+    none = amends("sagas", "retry", "--saga", "nosuch", "--reason", "x", url=house.server.url)
+
+    assert refused.status == 1
+    assert "skip: 0 done, 1 refused" in refused.err
+    assert len(refused.out.splitlines()) == 1
+    assert (none.status, none.out) == (0, "")
+    assert "no saga that has not ended fits" in none.err
 
 
 def test_two_operators_at_once_one_wins_and_the_other_is_told(

@@ -23,6 +23,7 @@ ROUTES = [
     ("GET", "/definitions/place-order/drawing", None, "read"),
     ("GET", "/definitions/place-order/1/diff?to=place-order@1", None, "read"),
     ("GET", "/timers", None, "read"),
+    ("GET", "/audit", None, "read"),
     ("GET", "/schedules", None, "read"),
     ("GET", "/schedules/nightly", None, "read"),
     ("GET", "/participants/payments/needs", None, "read"),
