@@ -1,12 +1,13 @@
 # make demo   a thousand orders through coordinator, outbox and three participants; needs Python and make, no servers
 # make test   the tests, against a real PostgreSQL and a real RabbitMQ
 # make check  lint, format, types, import rules
+# make simulate   20,000 towns in which everything goes wrong; under 15 minutes on two cores
 # make clean  back to the fresh clone
 #
-# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo or to pytest.
+# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo, to pytest or to the simulator.
 
 .POSIX:
-.PHONY: help demo test check clean
+.PHONY: help demo test check simulate clean
 
 BIN = .venv/bin
 
@@ -28,6 +29,10 @@ check: .venv/dev
 	    ln -sfn ../../../$$package build/typing/amends/$$package; done
 	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo
 	$(BIN)/lint-imports
+
+# Other seeds than the 2,000 of `make test`. A failing run prints its seed and the invariant that it breaks.
+simulate: .venv/dev
+	@$(BIN)/amends simulate --seed 100000 --runs 20000 $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

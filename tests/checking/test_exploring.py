@@ -315,8 +315,8 @@ MUTANTS = (
         Mutant(
             "B1: done is told again, not done again",
             "checking.barrier",
-            'if row.undo or row.do in ("never", "done"):',
-            'if row.do == "done":\n                return True\n            if row.undo or row.do == "never":',
+            "return row, answer(send, Outcome.DONE, result=row.result, ran_in_round=row.round)",
+            "return None",
         ),
     ),
     (
@@ -324,8 +324,8 @@ MUTANTS = (
         Mutant(
             "B2: an undo that comes first leaves a tombstone",
             "checking.barrier",
-            'undo="nothing", do=row.do or "never"',
-            'undo=""',
+            'return row._replace(undo="nothing", do=row.do or "never"), answer',
+            "return row, answer",
         ),
     ),
     (
@@ -333,8 +333,8 @@ MUTANTS = (
         Mutant(
             "B2: an undo runs once",
             "checking.barrier",
-            "    if row.undo:\n",
-            "    if row.undo == 'nothing':\n",
+            "    if row.undo:\n        return row, answer(send, Outcome(row.undo))",
+            "    if row.undo == 'nothing':\n        return row, answer(send, Outcome(row.undo))",
         ),
     ),
     (
@@ -343,7 +343,7 @@ MUTANTS = (
             "B3: a fence takes the do's place",
             "checking.barrier",
             'row = row._replace(do=row.do or "never", final=True)',
-            "row = row",
+            "pass",
         ),
     ),
 )

@@ -17,10 +17,10 @@ from amends.coordinator.saga.effects import Call, Effect, Order, Report, ReportO
 from amends.coordinator.saga.events import Event, Replied
 from amends.coordinator.saga.machine import begin
 from amends.coordinator.saga.state import Decision, Op, Parent, Phase, Saga, Status, queue_of
+from amends.coordinator.simulating.authoring import random_family
+from amends.coordinator.simulating.promises_kept import Happened, promise_at_the_end, promise_of_children
 from tests.saga import meddling
 from tests.saga.lives import Life
-from tests.saga.promises_kept import promise_at_the_end, promise_of_children
-from tests.saga.random_sagas import random_family
 from tests.saga.story import NOON
 
 DRAIN_MAX = 4_000
@@ -76,7 +76,8 @@ class Run:
             assert life.saga.status.ended, f"1: no operator can end it: {life.saga}"
         self._stragglers()
         for life in self.lives.values():
-            promise_at_the_end(life)
+            rows = {path: row for path in life.saga.steps if (row := life.do_row(path)) is not None}
+            promise_at_the_end(life, Happened(life.effects, rows))
             if life.saga.parent is not None:
                 promise_of_children(self.lives[life.saga.parent.saga], life)
             life.replay()

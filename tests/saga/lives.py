@@ -11,10 +11,10 @@ from amends.coordinator.saga.errors import ActRefused
 from amends.coordinator.saga.events import Event
 from amends.coordinator.saga.machine import advance
 from amends.coordinator.saga.state import Saga
+from amends.coordinator.simulating.expecting import order_of
+from amends.coordinator.simulating.promises import promise_each_event
 from tests.saga.barrier_model import Service
-from tests.saga.expecting import order_of
 from tests.saga.partly import same_partly
-from tests.saga.promises import promise_each_event
 
 
 class Life:
@@ -43,6 +43,11 @@ class Life:
         service = self._services[path]
         service.healed, service.forgetful = self.healed, self.forgetful
         return service
+
+    def do_row(self, path: str) -> str | None:
+        """What the barrier's do row of one step says."""
+        service = self._services.get(path)
+        return service.do.outcome if service is not None and service.do is not None else None
 
     def happens(self, event: Event, now: int) -> tuple[Effect, ...]:
         """One event, and everything that must hold after it. An act that does not fit changes nothing."""

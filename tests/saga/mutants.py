@@ -12,7 +12,7 @@ PACKAGE = "amends.coordinator.saga"
 
 def install(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put the changed functions of the machine wherever it or these tests use the sound ones, until the test ends."""
-    mutating.install(mutant, monkeypatch, package=PACKAGE, used_in=(PACKAGE, "tests.saga"))
+    mutating.install(mutant, monkeypatch, package=PACKAGE)
 
 
 MUTANTS = (

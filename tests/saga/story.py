@@ -33,7 +33,8 @@ from amends.coordinator.saga.events import Event, Outcome, Replied
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.machine import advance, begin
 from amends.coordinator.saga.nodes import Sketch, chain
-from amends.coordinator.saga.state import Decision, Op, Parent, Phase, Pivot, Saga, Status, Step
+from amends.coordinator.saga.state import Decision, Op, Parent, Saga, Step
+from amends.coordinator.simulating.promises import check
 
 NOON = 1_700_000_000_000
 SECOND = 1_000
@@ -344,38 +345,3 @@ def tell(
     """A story of a saga whose outermost chain is these nodes; it has just started. `more` is of the saga as a whole."""
     declared = Declared("story", chain(*nodes), version=1, deadline=deadline, **more)
     return Story(declared.definition, input, frozenset(held), parent=parent, decision=decision)
-
-
-def is_held(saga: Saga) -> bool:
-    """Whether a child is through, and its parent has still to decide (K2)."""
-    return (
-        saga.parent is not None and saga.parent.holds and "through" in saga.positions and not saga.backwards
-    )
-
-
-def check(definition: Definition, saga: Saga) -> None:
-    """What holds in every state; the database's constraints say the same."""
-    for path, step in saga.steps.items():
-        assert step.path == path
-        timed = step.phase in (Phase.AWAITING, Phase.BACKOFF)
-        assert step.phase is Phase.WAITING or (step.due is not None) is timed, step
-        assert step.closes is None or step.op is Op.FENCE, step
-        assert step.phase is not Phase.AWAITING or step.attempt >= 1, step
-        assert step.phase is not Phase.STUCK or step.error, step
-        assert step.node in definition.plan.by_id
-    stuck = sum(step.phase is Phase.STUCK for step in saga.steps.values())
-    assert saga.positions.get("stuck", 0) == stuck
-    assert saga.clock >= saga.started
-    if saga.status in (Status.COMPENSATING, Status.COMPENSATED):
-        assert saga.backwards
-    if saga.status in (Status.RUNNING, Status.COMPLETED):
-        assert not saga.backwards
-    if saga.status.ended:
-        assert all(step.phase is Phase.SETTLED for step in saga.steps.values())
-    elif saga.status is Status.STUCK:
-        assert saga.stuck_steps or "internal error" in saga.cause
-    elif not is_held(saga):
-        assert any(step.phase is not Phase.SETTLED for step in saga.steps.values())
-    if saga.backwards:
-        assert saga.pivot is not Pivot.PASSED
-        assert all(step.op is not Op.DO or step.phase is Phase.SETTLED for step in saga.steps.values())

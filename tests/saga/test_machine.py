@@ -13,8 +13,9 @@ from amends.coordinator.saga.events import Event, Outcome, Replied
 from amends.coordinator.saga.machine import advance, begin
 from amends.coordinator.saga.state import Op
 from amends.coordinator.saga.step_draft import StepDraft
-from tests.saga.random_sagas import random_definition
-from tests.saga.story import HOUR, NOON, check, done, failed, refused, tell
+from amends.coordinator.simulating.authoring import random_definition
+from amends.coordinator.simulating.promises import check
+from tests.saga.story import HOUR, NOON, done, failed, refused, tell
 
 
 def nonsense(rng: Random, paths: list[str]) -> Event:

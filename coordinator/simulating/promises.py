@@ -9,9 +9,8 @@ from amends.coordinator.saga.effects import Call, Effect, Ended, Order, Publish,
 from amends.coordinator.saga.state import Decision, Did, Op, Phase, Pivot, Saga, Status, Step
 from amends.coordinator.saga.tree import EachNode
 from amends.coordinator.saga.walk import numbers, scope_of
-from tests.saga import expecting
-from tests.saga.expecting import comes_before
-from tests.saga.story import check
+from amends.coordinator.simulating import expecting
+from amends.coordinator.simulating.expecting import comes_before
 
 _BEGUN_ON = (Did.DONE, Did.SKIPPED, Did.FORCED, Did.UNKNOWN)
 
@@ -116,6 +115,41 @@ def _promise_room(definition: Definition, saga: Saga) -> None:
         node = definition.plan.by_id[place].node
         assert isinstance(node, EachNode)
         assert len(items) <= node.at_most, f"at_most: {len(items)} items under way of {node.at_most}"
+
+
+def is_held(saga: Saga) -> bool:
+    """Whether a child is through, and its parent has still to decide (K2)."""
+    return (
+        saga.parent is not None and saga.parent.holds and "through" in saga.positions and not saga.backwards
+    )
+
+
+def check(definition: Definition, saga: Saga) -> None:
+    """What holds in every state; the database's constraints say the same."""
+    for path, step in saga.steps.items():
+        assert step.path == path
+        timed = step.phase in (Phase.AWAITING, Phase.BACKOFF)
+        assert step.phase is Phase.WAITING or (step.due is not None) is timed, step
+        assert step.closes is None or step.op is Op.FENCE, step
+        assert step.phase is not Phase.AWAITING or step.attempt >= 1, step
+        assert step.phase is not Phase.STUCK or step.error, step
+        assert step.node in definition.plan.by_id
+    stuck = sum(step.phase is Phase.STUCK for step in saga.steps.values())
+    assert saga.positions.get("stuck", 0) == stuck
+    assert saga.clock >= saga.started
+    if saga.status in (Status.COMPENSATING, Status.COMPENSATED):
+        assert saga.backwards
+    if saga.status in (Status.RUNNING, Status.COMPLETED):
+        assert not saga.backwards
+    if saga.status.ended:
+        assert all(step.phase is Phase.SETTLED for step in saga.steps.values())
+    elif saga.status is Status.STUCK:
+        assert saga.stuck_steps or "internal error" in saga.cause
+    elif not is_held(saga):
+        assert any(step.phase is not Phase.SETTLED for step in saga.steps.values())
+    if saga.backwards:
+        assert saga.pivot is not Pivot.PASSED
+        assert all(step.op is not Op.DO or step.phase is Phase.SETTLED for step in saga.steps.values())
 
 
 def is_overridden(step: Step | None) -> bool:

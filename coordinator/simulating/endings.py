@@ -1,0 +1,93 @@
+"""What must hold once everything is over: what was promised to clients, what participants did, what the logs say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amends.coordinator.engine.contract import Verdict
+from amends.coordinator.saga.state import Phase
+from amends.coordinator.schedules.records import scheduled_saga_id
+from amends.coordinator.simulating.promises_kept import Happened, promise_at_the_end, promise_of_children
+
+if TYPE_CHECKING:
+    from amends.coordinator.simulating.town import Town
+
+
+def promises_at_the_end(town: Town) -> None:
+    """Everything. Raises: AssertionError, beginning with the invariant's number."""
+    auditor = town.auditor
+    auditor.agrees_wholly(town.tables)
+    for saga_id, life in auditor.lives.items():
+        promise_at_the_end(life, happened(town, saga_id))
+        parent = life.saga.parent
+        if parent is not None and parent.saga in auditor.lives:
+            promise_of_children(auditor.lives[parent.saga], life)
+    _promise_starts(town)
+    _promise_schedules(town)
+    _promise_gates(town)
+    if town.calm_from_the_start:
+        late = {saga_id for saga_id, life in auditor.lives.items() if life.timeouts}
+        assert not late, f"13: timers were needed though nothing went wrong: {late}"
+
+
+def happened(town: Town, saga_id: str) -> Happened:
+    """What the participants did for a saga, in its order at each of them."""
+    effects = [
+        one for participant in town.participants.values() for one in participant.effects.get(saga_id, ())
+    ]
+    rows = {
+        path: row.do
+        for participant in town.participants.values()
+        for (of, path), row in participant.rows.items()
+        if of == saga_id
+    }
+    return Happened(effects, rows)
+
+
+def _promise_starts(town: Town) -> None:
+    """12: what was accepted exists once, with the input it was accepted with."""
+    lives, tables, shop = town.auditor.lives, town.tables, town.shop
+    rejected = {saga_id for saga_id, _ in tables.refused}
+    for saga_id in shop.promised:
+        told = saga_id in lives or saga_id in rejected or saga_id in tables.spent
+        assert told, f"12: start {saga_id} was taken, and there is no saga"
+        assert saga_id in lives or not all(one.sound for one in shop.asked[saga_id]), (
+            f"1: start {saga_id} was sound, and rejected"
+        )
+    for saga_id, asked in shop.asked.items():
+        life = lives.get(saga_id)
+        if life is not None:
+            inputs = [one.input for one in asked if not one.malformed and one.name == life.saga.name]
+            assert life.saga.input in inputs, f"12: saga {saga_id} has an input that nobody gave it"
+    accepted: set[str] = set()
+    for saga_id, verdict, value in shop.answers:
+        if verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.CONFLICT):
+            continue
+        assert saga_id in lives, f"12: start {saga_id} was answered {verdict}, and there is no saga"
+        same = lives[saga_id].saga.input == value
+        assert same is (verdict is not Verdict.CONFLICT), f"12: start {saga_id} was answered {verdict}"
+        assert verdict is not Verdict.ACCEPTED or saga_id not in accepted, f"12: {saga_id} was accepted twice"
+        if verdict is Verdict.ACCEPTED:
+            accepted.add(saga_id)
+
+
+def _promise_schedules(town: Town) -> None:
+    """S4: of each instant one saga, and what the schedule counts is what there is."""
+    for schedule in town.tables.schedules.values():
+        fired = [
+            life for life in town.auditor.lives.values() if life.saga.labels.get("schedule") == schedule.name
+        ]
+        assert schedule.fired == len(fired), f"S4: {schedule.fired} runs counted, {len(fired)} sagas started"
+        due = schedule.next_ms
+        if schedule.missed == "all" and not schedule.missed_runs:
+            for _ in range(len(fired)):
+                due -= 300_000
+                saga_id = scheduled_saga_id(schedule.name, due)
+                assert saga_id in town.auditor.lives, f"S4: the instant {due} was not fired"
+
+
+def _promise_gates(town: Town) -> None:
+    """17: what coordinators count is what the database says: nothing is out, nothing is parked."""
+    for saga_id, steps in town.tables.steps.items():
+        waiting = [step[1] for step in steps.values() if step[4] != Phase.SETTLED.value]
+        assert not waiting, f"17: {saga_id} has ended with {waiting} outstanding"
