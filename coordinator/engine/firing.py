@@ -53,9 +53,11 @@ class Firings:
     def lock(self, items: list[ScheduleItem]) -> list[StartItem]:
         """Lock those that are due still and that nobody else is at. Returns the starts they make."""
         wanted = {"ids": [item.schedule for item in items], "dues": [item.due_ms for item in items]}
-        rows = {row.id: row for row in self._connection.exec_driver_sql(sql.LOCK_DUE, wanted).all()}
+        found = self._connection.exec_driver_sql(sql.LOCK_DUE, wanted).all()
+        # By instant too: beside the current one, an older instant of the schedule may have waited here.
+        rows = {(row.id, row.due_ms): row for row in found}
         for item in items:
-            row = rows.pop(item.schedule, None)
+            row = rows.pop((item.schedule, item.due_ms), None)
             if row is not None and self._can(row):
                 starts = [] if item.broken else [(due, self._start(row, due)) for due in item.plan.fire]
                 self._firings[id(item)] = Firing(item, row.name, row.saga, starts)

@@ -54,7 +54,7 @@ DUE: Final = """
 
 # The schedules to fire, as far as they are still due at the same instant and nobody else is at it (S4).
 LOCK_DUE: Final = """
-    SELECT schedule.id, name, saga, version, input::text, labels
+    SELECT schedule.id, due.due_ms, name, saga, version, input::text, labels
     FROM amends.schedule
     JOIN unnest(%(ids)s::bigint[], %(dues)s::bigint[]) AS due (id, due_ms)
         ON schedule.id = due.id AND (extract(epoch FROM schedule.next_due) * 1000)::bigint = due.due_ms

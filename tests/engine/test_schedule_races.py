@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
+from amends.coordinator.engine.intake import ScheduleItem
 from amends.coordinator.schedules import standing
-from amends.coordinator.schedules.missed import Missed
+from amends.coordinator.schedules.missed import Missed, Plan
 from amends.coordinator.schedules.records import scheduled_saga_id
 from amends.db.engines import open_engine
 from amends.outbox.broker import open_broker
@@ -103,6 +104,38 @@ def test_three_coordinators_race_and_one_commits_without_knowing(
     assert sagas(looking) == [saga_id]
     assert (fired.fired_runs, fired.last_due) == (1, due)
     assert [command.saga for command in looking.participants["payments"].received] == [saga_id]
+
+
+def test_an_instant_fired_elsewhere_takes_nothing_from_the_next_one(make_world: Callable[..., World]) -> None:
+    """S4: one batch has an instant that another coordinator has fired, and the one that is due now.
+
+    Guard: LOCK_DUE's rows are known by instant, in `Firings.lock`. Known by schedule, the older item takes the row: it
+    counts its instant once more, and sets back when the schedule is due.
+    """
+    world = make_world()
+    world.participant("payments")
+    world.register(SWEEP)
+    add(world)
+    due = make_due(world)
+    due_ms = round(due.timestamp() * 1000)
+    number = world.value("SELECT id FROM amends.schedule")
+    years_ahead = due_ms + 10 * 365 * 86_400_000
+    plans = {
+        due_ms - 300_000: Plan((), due_ms, missed=1),
+        due_ms: Plan((due_ms,), years_ahead, missed=0),
+    }
+    world.coordinator._intake.put(
+        [
+            ScheduleItem(saga_id="", schedule=number, due_ms=instant, plan=plan)
+            for instant, plan in plans.items()
+        ]
+    )
+
+    world.start()
+
+    fired = wait_until_fired(world)
+    assert (fired.fired_runs, fired.missed_runs) == (1, 0)
+    assert round(fired.next_due.timestamp() * 1000) == years_ahead
 
 
 def pause_and_resume(database: Engine, name: str, *, actor: str, reason: str) -> None:
