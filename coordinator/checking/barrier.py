@@ -153,6 +153,8 @@ def answer(
 
 
 def _do_stands(row: Row, send: Send, now: int) -> tuple[Row, Replied] | None:
+    if row.do == "":
+        return None  # An undo row never stands without its do row, so there is none to read.
     if row.do == "never":
         return row, answer(send, Outcome.REFUSED)
     if row.undo:

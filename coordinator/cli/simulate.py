@@ -60,6 +60,8 @@ def _many(seeds: range, jobs: int, *, quiet: bool) -> Simulated:
                     say(_failure(failure))
 
         try:
+            if not quiet:
+                say(f"{len(seeds):,} runs from seed {seeds.start}, in {jobs} processes; Ctrl-C ends them")
             simulate_with(seeds, jobs, told)
         except KeyboardInterrupt:
             say("Interrupted.")

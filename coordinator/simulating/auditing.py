@@ -46,10 +46,15 @@ class Auditor:
         self._find = find
         self.lives: dict[str, Life] = {}
         self.counts: Counter[str] = Counter()
+        self.clock_jumped = False
+        self._unsent: set[tuple[str, str]] = set()
         self.tell: Callable[[str, Event, Saga, tuple[Effect, ...]], None] | None = None
 
     def committed(self, tables: Tables) -> None:
         """A batch was committed: what it wrote into the log must give what it wrote into the rows (10)."""
+        for had in tables.had:
+            assert had.due_ms <= had.now_ms or self.clock_jumped, "E3: a timer was had that is not due"
+        self._unsent = {had.key for had in tables.had if had.unsent}
         touched: dict[str, None] = {}
         for saga_id, seq, entry in tables.appended:
             touched[saga_id] = None
@@ -100,6 +105,9 @@ class Auditor:
         counts["events"] += 1
         if isinstance(event, events.TimerFired):
             step = was.steps.get(event.path)
+            if step is not None and step.phase is Phase.AWAITING and event.spent:
+                unsent = (was.id, event.path) in self._unsent
+                assert not unsent, f"M4: {event.path} timed out while its command was in the outbox"
             if step is not None and step.phase in (Phase.AWAITING, Phase.BACKOFF):
                 life.timeouts += 1
                 counts["timeouts and back-offs"] += 1
@@ -114,6 +122,17 @@ class Auditor:
                 counts["commands"] += 1
             elif isinstance(effect, AttemptClosed):
                 counts["answers and timeouts"] += 1
+
+    def took_effect(self, saga_id: str, path: str) -> None:
+        """A handler did something: its saga must still be there for it, unless all it does is to read (4)."""
+        life = self.lives.get(saga_id)
+        if life is None or not life.saga.status.ended:
+            return
+        step = life.saga.steps.get(path)
+        reads = step is not None and life.definition.plan.by_id[step.node].step.reads
+        # Nothing could be promised of what was settled after its participant had forgotten it (B6).
+        expired = any(f" {path} " in one and "found: expired" in one for one in life.saga.overrides)
+        assert reads or expired, f"4: {path} of {saga_id} took effect after the end of its saga"
 
     def _agree(self, row: SagaRow, saga: Saga) -> None:
         seen = (row.seq, row.status, row.clock_ms, row.deadline_ms, row.backwards)

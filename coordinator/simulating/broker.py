@@ -33,6 +33,7 @@ class Broker:
         self.events = 0
         self.redelivered = 0
         self._tags = 0
+        self._taken: set[str] = set()
 
     def declare(self, queues: Iterable[str]) -> None:
         """Make these queues, where they are not there."""
@@ -43,13 +44,19 @@ class Broker:
         """Take a message: into its queue, or to whoever subscribed."""
         if message.exchange:
             self.events += 1
+            self._taken.add(message.message_id)
             return Fate.CONFIRMED
         if message.routing_key not in self.queues:
             return Fate.RETURNED
+        self._taken.add(message.message_id)
         keeps = message.expiration_ms
         expires = None if keeps is None else self._now() + keeps
         self.queues[message.routing_key].append(Parcel(message, expires))
         return Fate.CONFIRMED
+
+    def has_taken(self, message_id: str) -> bool:
+        """Whether it ever took this message, even if it lost it then."""
+        return message_id in self._taken
 
     def take(self, queue: str, rng: Random) -> Parcel | None:
         """Deliver one message, mostly the oldest. What has expired is gone."""
@@ -102,6 +109,7 @@ class Consumer:
         self._prefetch = prefetch
         self._epoch = -1
         self.unacked: dict[int, tuple[str, Parcel]] = {}
+        self._acked: set[int] = set()
         broker.consumers.append(self)
 
     @property
@@ -149,6 +157,11 @@ class Consumer:
         """These are dealt with. Tags of a connection that broke are ignored."""
         for tag in tags:
             self.unacked.pop(tag, None)
+            self._acked.add(tag)
+
+    def has_acked(self, tag: int) -> bool:
+        """Whether this delivery was acknowledged."""
+        return tag in self._acked
 
     def requeue(self, tags: Iterable[int]) -> None:
         """These go back to their queues."""

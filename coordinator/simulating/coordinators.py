@@ -107,11 +107,14 @@ class CoordinatorProcess(Process):
         )
         self._consumer = Consumer(town.broker, [coordinator_queue(PREFIX)], prefetch=30)
         self._intake: list[AnyItem] = []
+        self._in_hand: list[AnyItem] = []
         self._handed_over: dict[tuple[int, int], int] = {}
         self._refresh_at = 0
         self._epoch = -1
 
     def die(self) -> None:
+        for item in (*self._intake, *self._in_hand):
+            self._not_acked(item)
         self._consumer.close()
         self.relay.close()
 
@@ -251,9 +254,11 @@ class CoordinatorProcess(Process):
     def _decide(self) -> None:
         count = self.town.rng.choice((1, 2, 3, 8))
         items, self._intake = self._intake[:count], self._intake[count:]
+        self._in_hand = items
         self._mishaps.crash_point("a batch is received")
         confirmed = self.sender.take_confirmed()
         self._tables.appended.clear()
+        self._tables.had.clear()
         now = self._tables.now()
         advancing = Advancing(PREFIX, self.town.body_bytes_max, self.gate, NULL_OBSERVER, now)
         try:
@@ -279,11 +284,15 @@ class CoordinatorProcess(Process):
         )
 
     def _committed(self) -> None:
+        self._in_hand = []
         self.town.auditor.committed(self._tables)
 
     def _taken_back(
         self, items: list[AnyItem], confirmed: list[int], advancing: Advancing, error: Exception
     ) -> None:
+        self._in_hand = []
+        for item in items:
+            self._not_acked(item)
         self.sender.give_back(confirmed)
         advancing.take_back()
         self.gate.batch_over()
@@ -298,6 +307,10 @@ class CoordinatorProcess(Process):
             self._consumer.requeue([item.tag for item in left if item.tag is not None])
         else:
             self._intake = left + self._intake
+
+    def _not_acked(self, item: AnyItem) -> None:
+        acked = item.tag is not None and self._consumer.has_acked(item.tag)
+        assert not acked, f"O3: a message was acknowledged, and never decided: {item.type}"
 
     def _after_commit(self, items: list[AnyItem], outcome: Outcome, advancing: Advancing) -> None:
         self.sender.offer(outcome.rows)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from amends.coordinator.engine.contract import Verdict
 from amends.coordinator.saga.state import Phase
 from amends.coordinator.schedules.records import scheduled_saga_id
 from amends.coordinator.simulating.promises_kept import Happened, promise_at_the_end, promise_of_children
+from amends.outbox.wire import event_id_of
 
 if TYPE_CHECKING:
     from amends.coordinator.simulating.town import Town
+
+FIRST_TICK: Final = 1_700_000_100_000  # of the schedule
+TICKS_EVERY: Final = 300_000
 
 
 def promises_at_the_end(town: Town) -> None:
@@ -23,6 +27,8 @@ def promises_at_the_end(town: Town) -> None:
         if parent is not None and parent.saga in auditor.lives:
             promise_of_children(auditor.lives[parent.saga], life)
     _promise_starts(town)
+    _promise_events(town)
+    _promise_signals(town)
     _promise_schedules(town)
     _promise_gates(town)
     if town.calm_from_the_start:
@@ -59,6 +65,10 @@ def _promise_starts(town: Town) -> None:
         if life is not None:
             inputs = [one.input for one in asked if not one.malformed and one.name == life.saga.name]
             assert life.saga.input in inputs, f"12: saga {saga_id} has an input that nobody gave it"
+        row = tables.sagas.get(saga_id)
+        if row is not None and row.status != "rejected":
+            told = row.start_message not in shop.rejected
+            assert told, f"S2: saga {saga_id} began with a start that was told to be rejected"
     accepted: set[str] = set()
     for saga_id, verdict, value in shop.answers:
         if verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.CONFLICT):
@@ -71,6 +81,29 @@ def _promise_starts(town: Town) -> None:
             accepted.add(saga_id)
 
 
+def _promise_events(town: Town) -> None:
+    """Domain events reach the broker at least once, though it may lose them then (16)."""
+    for saga_id, life in town.auditor.lives.items():
+        for one in life.published:
+            if one.path:
+                sent = town.broker.has_taken(event_id_of(saga_id, one.path, one.op.value))
+                assert sent, f"O1: the event {one.type} of {saga_id} was never published"
+
+
+def _promise_signals(town: Town) -> None:
+    """S1: what was accepted, or kept for a saga that then started, was heard."""
+    for saga_id, number, name in town.shop.heard:
+        life = town.auditor.lives.get(saga_id)
+        if life is None or town.mishaps.counts["placeholder expired"]:
+            continue  # Nobody started it, or so late that it was given up.
+        if life.saga.clock == life.saga.started:
+            continue  # It began and ended in one moment, and waited for no more.
+        if any(one.malformed for one in town.shop.asked.get(saga_id, ())):
+            continue  # What was kept went to the start that was rejected, which has ended.
+        waits = name.partition("/")[0] in life.definition.plan.by_signal
+        assert not waits or f"m{number}" in life.saga.heard, f"S1: {saga_id} never heard the signal {name}"
+
+
 def _promise_schedules(town: Town) -> None:
     """S4: of each instant one saga, and what the schedule counts is what there is."""
     for schedule in town.tables.schedules.values():
@@ -78,12 +111,13 @@ def _promise_schedules(town: Town) -> None:
             life for life in town.auditor.lives.values() if life.saga.labels.get("schedule") == schedule.name
         ]
         assert schedule.fired == len(fired), f"S4: {schedule.fired} runs counted, {len(fired)} sagas started"
-        due = schedule.next_ms
-        if schedule.missed == "all" and not schedule.missed_runs:
-            for _ in range(len(fired)):
-                due -= 300_000
-                saga_id = scheduled_saga_id(schedule.name, due)
-                assert saga_id in town.auditor.lives, f"S4: the instant {due} was not fired"
+        passed = (schedule.next_ms - FIRST_TICK) // TICKS_EVERY
+        counted = schedule.fired + schedule.missed_runs + schedule.failed_runs
+        assert counted == passed, f"S4: {passed} instants passed, {counted} were counted"
+        ids = {
+            scheduled_saga_id(schedule.name, FIRST_TICK + number * TICKS_EVERY) for number in range(passed)
+        }
+        assert all(life.saga.id in ids for life in fired), "S4: a run of no instant"
 
 
 def _promise_gates(town: Town) -> None:

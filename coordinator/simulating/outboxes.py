@@ -35,9 +35,10 @@ _RULES = OwnerRules()
 class OutboxTable:
     """The rows, and the heartbeats of those who own some."""
 
-    def __init__(self, now: Callable[[], int], journal: Journal) -> None:
+    def __init__(self, now: Callable[[], int], journal: Journal, taken: Callable[[str], bool]) -> None:
         self.now = now
         self._journal = journal
+        self._taken = taken
         self.rows: dict[int, Row] = {}
         self.beats: dict[int, int] = {}
         self._next = 0  # A sequence: what is rolled back is not given out again.
@@ -56,6 +57,7 @@ class OutboxTable:
     def delete(self, ids: Iterable[int]) -> None:
         """Confirmed rows go, but for those that wait for a receipt (O1)."""
         for row in self._these(ids):
+            self._was_taken(row)
             if not row.message.needs_receipt:
                 self._journal.drop(self.rows, row.id)
 
@@ -104,6 +106,7 @@ class OutboxTable:
         """Confirmed, and to wait for the receipt; sent again with back-off (O1)."""
         now = self.now()
         for row in self._these(ids):
+            self._was_taken(row)
             if row.message.needs_receipt and not row.parked:
                 wait = min(_RESEND.first_s * 2.0 ** min(row.attempts, 30), _RESEND.longest_s)
                 self._put(
@@ -172,6 +175,10 @@ class OutboxTable:
                 beat = self.beats.get(row.owner)
                 moments.append(self.now() if beat is None else beat + round(_RULES.dead_s * 1000) + 1)
         return min(moments, default=None)
+
+    def _was_taken(self, row: Row) -> None:
+        taken = self._taken(row.message.message_id)
+        assert taken, f"O1: row {row.id} ({row.message.type}) counts as confirmed, and no broker ever took it"
 
     def _these(self, ids: Iterable[int]) -> Sequence[Row]:
         return [self.rows[id_] for id_ in ids if id_ in self.rows]

@@ -32,6 +32,8 @@ PREFIX: Final = "amends"
 RETENTION_MS: Final = 3 * 86_400_000
 _DAY_MS: Final = 86_400_000
 _LEASE_MS: Final = 60_000
+_INBOX_MAX: Final = 5
+_CALLS_TAKE_MS: Final = (0, 0, 10_000, 70_000, 70_000)
 
 Key = tuple[str, str]  # saga, path
 
@@ -61,7 +63,7 @@ class Participant:
         self.rows: dict[Key, Row] = {}
         self.started: dict[Key, int] = {}
         self.effects: dict[str, tuple[tuple[str, str], ...]] = {}
-        self.outbox = OutboxTable(lambda: town.now, self.journal)
+        self.outbox = OutboxTable(lambda: town.now, self.journal, town.broker.has_taken)
         self._habits: dict[Key, Habits] = {}
         self._happened: set[Key] = set()
         self._voided: set[Key] = set()
@@ -70,10 +72,10 @@ class Participant:
         """How this step's handlers behave; drawn when it is first asked."""
         if key not in self._habits:
             rng = self.town.rng
-            external = rng.random() < 0.3
+            external = rng.random() < 0.4
             self._habits[key] = Habits(
                 external,
-                rng.choice([0.0, 0.0, 0.1, 0.4]),
+                rng.choice([0.0, 0.1, 0.4, 0.4] if external else [0.0, 0.0, 0.0, 0.1, 0.4]),
                 rng.random() < 0.15,
                 rng.random() < 0.15,
                 rng.choice([0.2, 0.7]) if external else 0.0,
@@ -101,10 +103,6 @@ class Participant:
             self.effects[key[0]] = (*self.effects.get(key[0], ()), ("undo", key[1]))
         self._voided.add(key)
 
-    def happened_outside(self, key: Key) -> bool:
-        """Whether an external call of this key took effect."""
-        return key in self._happened
-
     def prune(self) -> None:
         """Rows past their retention go, but for calls (B6)."""
         before = self.town.now - RETENTION_MS
@@ -123,6 +121,7 @@ class Call(NamedTuple):
     key: Key
     number: int
     certain: bool
+    ends: int
 
 
 class WorkerProcess(Process):
@@ -137,6 +136,7 @@ class WorkerProcess(Process):
         outbox, journal = participant.outbox, participant.journal
         self.sender = Sender(town.broker, outbox, journal, town.mishaps, names=town.next_name)
         self.relay = Relay(town.broker, outbox, journal, town.mishaps, receipts=None)
+        self._inbox: list[Delivery] = []
         self._call: Call | None = None
 
     def die(self) -> None:
@@ -146,22 +146,28 @@ class WorkerProcess(Process):
         yield from self.sender.moves(self.town.rng)
         yield from self.relay.moves(self.town.rng)
         if self._call is not None:
-            yield 4.0, self._finish_call
-        elif self._consumer.has_some:
+            if self._mishaps.calm or self.town.now >= self._call.ends:
+                yield 4.0, self._finish_call
+        elif self._inbox:
             yield 8.0, self._obey
+        if self._consumer.has_some and len(self._inbox) < _INBOX_MAX:
+            yield 6.0, self._fetch
+
+    def _fetch(self) -> None:
+        self._inbox += self._consumer.receive(self.town.rng, self.town.rng.randint(1, 3))
 
     def _obey(self) -> None:
-        for delivery in self._consumer.receive(self.town.rng, 1):
-            command = wire.decode(wire.COMMAND, delivery.body)
-            assert isinstance(command, wire.Command)
-            send = _send(command, self._participant.name)
-            key = (command.saga, command.path)
-            self.town.say(self.name, lambda send=send, key=key: f"obeys {_asked(send, key)}")  # type: ignore[misc]
-            self._one(delivery, send, key, command.started_at)
+        delivery = self._inbox.pop(0)
+        command = wire.decode(wire.COMMAND, delivery.body)
+        assert isinstance(command, wire.Command)
+        send = _send(command, self._participant.name)
+        key = (command.saga, command.path)
+        self.town.say(self.name, lambda: f"obeys {_asked(send, key)}")
+        self._one(delivery, send, key, command.started_at)
 
     def _one(self, delivery: Delivery, send: Send, key: Key, started: int) -> None:
         """Obey one command: barrier row, effect and reply are one transaction."""
-        if self._mishaps.strikes("participant fails", 0.08):
+        if self._mishaps.strikes("participant fails", 0.1):
             spent = self.town.rng.random() < 0.5
             self._tell(delivery, key, barrier.answer(send, Outcome.FAILED, spent=spent))
             return
@@ -228,6 +234,8 @@ class WorkerProcess(Process):
         except StoreUnavailable as error:
             self._failed(delivery, confirmed, error)
             return
+        if what:
+            self.town.auditor.took_effect(*key)
         sender.deleted(confirmed)
         sender.offer([OutboxRow(id_, message, created_at=None)])  # type: ignore[arg-type]
         self._mishaps.crash_point("before an acknowledgement")
@@ -235,6 +243,7 @@ class WorkerProcess(Process):
 
     def _failed(self, delivery: Delivery, confirmed: list[int], error: StoreUnavailable) -> None:
         """Nothing may be acknowledged: the message goes back, and the barrier decides when it comes again (O3)."""
+        assert not self._consumer.has_acked(delivery.tag), "O3: a command was acknowledged before its commit"
         self.sender.give_back(confirmed)
         if isinstance(error, CommitUnknown):
             self.sender.renew_owner()
@@ -259,7 +268,8 @@ class WorkerProcess(Process):
         except StoreUnavailable as error:
             self._failed(delivery, [], error)
             return
-        self._call = Call(delivery, send, key, number, certain)
+        ends = self.town.now + self.town.rng.choice(_CALLS_TAKE_MS)
+        self._call = Call(delivery, send, key, number, certain, ends)
 
     def _finish_call(self) -> None:
         """The call is made; only then its outcome is stored, over one's own announcement."""
@@ -273,7 +283,7 @@ class WorkerProcess(Process):
             self._mishaps.counts["external call broke off"] += 1
             self._given_up(call)
             return
-        declines = rng.random() < habits.refuses_do and not participant.happened_outside(call.key)
+        declines = rng.random() < habits.refuses_do  # Whether or not a call before it happened.
         refuse = declines or not participant.happens_outside(call.key)
         row = participant.rows.get(call.key, Row())
         concluded = barrier.conclude(

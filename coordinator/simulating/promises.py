@@ -19,7 +19,10 @@ def promise_each_event(
     definition: Definition, order: expecting.Order, was: Saga, saga: Saga, effects: Iterable[Effect]
 ) -> None:
     """The order of what is asked, and what a state may look like."""
-    check(definition, saga)
+    try:
+        check(definition, saga)
+    except AssertionError as error:
+        raise AssertionError(f"1: no saga may look like this: {error}: {saga}") from None
     known = {path for path, step in saga.steps.items() if step.phase is Phase.STUCK}
     told = {effect.path for effect in effects if isinstance(effect, StepStuck)}
     told |= {path for path, step in was.steps.items() if step.phase is Phase.STUCK}

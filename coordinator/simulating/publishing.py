@@ -33,6 +33,7 @@ class Flight:
     """What is on the wire. The broker's word about it lands later, or never."""
 
     def __init__(self, broker: Broker, mishaps: Mishaps, receipts_to: str | None) -> None:
+        self._broker = broker
         self._channel = Channel(broker)
         self._mishaps = mishaps
         self._receipts_to = receipts_to
@@ -65,6 +66,8 @@ class Flight:
         self._channel.check()
         landed = [(cargo, fate) for cargo, fate in self._aloft if fate is not None]
         self._aloft.clear()
+        if landed and self._mishaps.strikes("broker wiped", 0.01):
+            self._broker.wipe()  # What was confirmed is lost all the same.
         return landed
 
     def abandon(self) -> list[Cargo]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import Final
 
@@ -19,6 +19,7 @@ from amends.outbox.message import OutboxRow
 from amends.outbox.ports import Fate
 from amends.outbox.receipts import read_receipt
 from amends.outbox.storage import HandBack
+from amends.outbox.wire import Receipt
 
 _LEASE_MS: Final = 30_000
 _OWNERS_EVERY_MS: Final = 1_000
@@ -36,11 +37,13 @@ class Relay:
         *,
         receipts: str | None,
         on_late_confirm: LateHook | None = None,
+        on_receipts: Callable[[Sequence[Receipt]], None] | None = None,
     ) -> None:
         self._table = table
         self._journal = journal
         self._mishaps = mishaps
         self._on_late_confirm = on_late_confirm
+        self._on_receipts = on_receipts
         self._flight = Flight(broker, mishaps, receipts)
         self._in_hand: set[int] = set()
         self._gone: list[int] = []
@@ -156,9 +159,12 @@ class Relay:
         if self.consumer is None or not self.consumer.has_some:
             return False
         deliveries = self.consumer.receive(rng, most)
+        receipts = [read_receipt(delivery) for delivery in deliveries]
+        if self._on_receipts is not None:
+            self._on_receipts(receipts)
         try:
             with transaction(self._journal, self._mishaps):
-                self._table.receive(read_receipt(delivery) for delivery in deliveries)
+                self._table.receive(receipts)
         except StoreUnavailable:
             self.consumer.requeue([delivery.tag for delivery in deliveries])
             return True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from amends.coordinator.simulating.coordinators import CoordinatorProcess
     from amends.coordinator.simulating.town import Town
 
-_PREFIX = "amends"
+_PREFIX: Final = "amends"
+_TAKEN: Final = ("accepted", "kept")
 
 
 class Asked(NamedTuple):
@@ -40,15 +41,21 @@ class Asked(NamedTuple):
 
 
 class Shop:
-    """A service's database, and what its clients know: `asked` by saga id, `promised` what they rely on."""
+    """A service's database, and what its clients know.
+
+    `asked` are starts by saga id, `promised` the sagas that they rely on, `answers` what HTTP said, `heard` the signals
+    that were taken, by saga, number and name, `rejected` messages.
+    """
 
     def __init__(self, town: Town) -> None:
         self.town = town
         self.journal = Journal()
-        self.outbox = OutboxTable(lambda: town.now, self.journal)
+        self.outbox = OutboxTable(lambda: town.now, self.journal, town.broker.has_taken)
         self.asked: dict[str, list[Asked]] = {}
         self.promised: set[str] = set()
         self.answers: list[tuple[str, Verdict, Json]] = []
+        self.rejected: set[str] = set()
+        self.heard: list[tuple[str, int, str]] = []
         self._signals = 0
 
     def start(
@@ -106,6 +113,19 @@ class Shop:
         body = wire.Signal(saga=saga, name=name, payload=_payload(name, number), id=f"m{number}")
         self._insert(wire.SIGNAL, body, saga)
 
+    def receipted(self, receipts: Iterable[wire.Receipt]) -> None:
+        """The coordinators told what became of these rows."""
+        for receipt in receipts:
+            row = self.outbox.rows.get(receipt.row)
+            if row is None or row.message.message_id != receipt.message_id:
+                continue
+            if row.message.type == wire.START:
+                self._start_receipted(row.message, receipt.note)
+            if row.message.type == wire.SIGNAL and receipt.note in _TAKEN:
+                signal = wire.decode(wire.SIGNAL, row.message.body)
+                assert isinstance(signal, wire.Signal)
+                self.heard.append((signal.saga, int(signal.id[1:]), signal.name))
+
     def ask_signal(
         self, coordinator: CoordinatorProcess, saga: str, name: str, *, number: int | None = None
     ) -> None:
@@ -113,7 +133,26 @@ class Shop:
         number = number or self._next_signal()
         event = signal_of(name, f"m{number}", bytes(_payload(name, number)))
         answer: Future[SignalAnswer] = Future()
+
+        def told(future: Future[SignalAnswer]) -> None:
+            if future.exception() is None and future.result().verdict.value in _TAKEN:
+                self.heard.append((saga, number, name))
+
+        answer.add_done_callback(told)
         coordinator.submit(SignalItem(saga_id=saga, event=event, answer=answer, message_id=f"m{number}"))
+
+    def _start_receipted(self, message: Message, note: str) -> None:
+        start = wire.decode(wire.START, message.body)
+        assert isinstance(start, wire.Start)
+        if note in (Verdict.ACCEPTED, Verdict.DUPLICATE, Verdict.CONFLICT):
+            stands = start.saga in self.town.auditor.lives
+            assert stands, f"O1: start {start.saga} was receipted ({note}) before its commit"
+        elif note == Verdict.REJECTED:
+            self.rejected.add(message.message_id)
+            waited = self.town.now - start.sent_at
+            unknown = start.version == self.town.newer_version and not start.labels
+            waits = unknown and waited < 3_600_000 and not self.town.auditor.clock_jumped
+            assert not waits, f"S2: start {start.saga} of an unknown version was rejected after {waited} ms"
 
     @property
     def signals(self) -> int:
@@ -152,7 +191,14 @@ class ServiceProcess(Process):
         super().__init__(town, name)
         shop = town.shop
         receipts = receipts_queue(_PREFIX, "shop")
-        self.relay = Relay(town.broker, shop.outbox, shop.journal, town.mishaps, receipts=receipts)
+        self.relay = Relay(
+            town.broker,
+            shop.outbox,
+            shop.journal,
+            town.mishaps,
+            receipts=receipts,
+            on_receipts=shop.receipted,
+        )
 
     def die(self) -> None:
         self.relay.close()

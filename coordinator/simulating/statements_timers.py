@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from amends.coordinator.engine import sql
 from amends.coordinator.schedules import sql as schedules
-from amends.coordinator.simulating.tables import Tables, TimerRow
+from amends.coordinator.simulating.tables import Had, Tables, TimerRow
 
 Values = Mapping[str, Any]
 
@@ -62,6 +62,7 @@ def _held(tables: Tables, values: Values) -> Sequence[Any]:
             continue
         message = tables.outbox.rows.get(row.outbox_id) if row.outbox_id is not None else None
         unsent = message is not None and message.sent is None
+        tables.had.append(Had((saga_id, path), row.due_ms, tables.now(), unsent))
         seen = (row.attempt, row.queue, row.timeout_ms, row.due_ms, row.sent_ms, row.held_since, unsent)
         found.append((saga_id, path, *seen))
     return found
@@ -117,6 +118,7 @@ class _Due(NamedTuple):
 
 class _Locked(NamedTuple):
     id: int
+    due_ms: int
     name: str
     saga: str
     version: int | None
@@ -139,16 +141,20 @@ def _lock_due(tables: Tables, values: Values) -> Sequence[Any]:
     for id_, due in sorted(set(zip(values["ids"], values["dues"], strict=True))):
         row = tables.schedules.get(id_)
         if row is not None and row.next_ms == due and not row.paused:
-            found.append(_Locked(row.id, row.name, row.saga, None, "null", {}))
+            found.append(_Locked(row.id, due, row.name, row.saga, None, "null", {}))
     return found
 
 
 def _fired(tables: Tables, values: Values) -> Sequence[Any]:
-    for id_, next_ms, fired, missed in zip(
-        values["id"], values["next_ms"], values["fired"], values["missed"], strict=True
-    ):
+    columns = (values[name] for name in ("id", "next_ms", "fired", "missed", "failed"))
+    for id_, next_ms, fired, missed, failed in zip(*columns, strict=True):
         row = tables.schedules[id_]
-        row = row._replace(next_ms=next_ms, fired=row.fired + fired, missed_runs=row.missed_runs + missed)
+        row = row._replace(
+            next_ms=next_ms,
+            fired=row.fired + fired,
+            missed_runs=row.missed_runs + missed,
+            failed_runs=row.failed_runs + failed,
+        )
         tables.journal.put(tables.schedules, id_, row)
     return ()
 

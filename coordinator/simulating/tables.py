@@ -109,6 +109,16 @@ class ScheduleRow(NamedTuple):
     paused: bool = False
     fired: int = 0
     missed_runs: int = 0
+    failed_runs: int = 0
+
+
+class Had(NamedTuple):
+    """A timer that a batch holds a claim of: when it was due, when it looked, whether its command was unsent."""
+
+    key: tuple[str, str]
+    due_ms: int
+    now_ms: int
+    unsent: bool
 
 
 class Entry(NamedTuple):
@@ -120,9 +130,10 @@ class Entry(NamedTuple):
 
 class Tables:
     """A coordinators' database. `now` is its clock, in ms since 1970. `appended` are the log entries of the
-    transaction under way, `born` its new sagas."""
+    transaction under way, `had` the timers it holds a claim of: when they were due, and when it looked.
+    """
 
-    def __init__(self, now: Callable[[], int]) -> None:
+    def __init__(self, now: Callable[[], int], taken: Callable[[str], bool]) -> None:
         self.now = now
         self.journal = Journal()
         self.sagas: dict[str, SagaRow] = {}
@@ -136,8 +147,9 @@ class Tables:
         self.active: dict[str, int] = {}
         self.bodies: dict[tuple[str, int], str] = {}
         self.audit: dict[int, str] = {}
-        self.outbox = OutboxTable(now, self.journal)
+        self.outbox = OutboxTable(now, self.journal, taken)
         self.appended: list[tuple[str, int, Entry]] = []
+        self.had: list[Had] = []
 
     def delete_saga(self, saga_id: str) -> None:
         """A saga's row goes, with all that belongs to it."""

@@ -14,6 +14,7 @@ from amends.coordinator.simulating.auditing import Auditor
 from amends.coordinator.simulating.authoring import random_family
 from amends.coordinator.simulating.broker import Broker
 from amends.coordinator.simulating.coordinators import BODY_BYTES_MAX, CoordinatorProcess
+from amends.coordinator.simulating.endings import FIRST_TICK
 from amends.coordinator.simulating.mishaps import Crashed, Mishaps
 from amends.coordinator.simulating.participants import Participant, WorkerProcess
 from amends.coordinator.simulating.processes import Process
@@ -21,7 +22,6 @@ from amends.coordinator.simulating.services import ServiceProcess, Shop
 from amends.coordinator.simulating.tables import ScheduleRow, Tables
 
 NOON: Final = 1_700_000_000_000
-FIRST_TICK: Final = 1_700_000_100_000  # Of the schedule: every five minutes from then on.
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 NEWER: Final = 2  # A version that nobody has registered yet when the run begins.
@@ -37,7 +37,7 @@ class Town:
         self.now = NOON
         self.skew = 0
         self.listener: Callable[[int, str, str], None] | None = None
-        self.mishaps = Mishaps(rng, harshness=rng.choice([0.15, 0.5, 1.0]))
+        self.mishaps = Mishaps(rng, harshness=rng.choice([0.3, 1.0, 2.0]))
         self.calm_from_the_start = rng.random() < 0.05
         self.family = random_family(rng)
         newer = self.family.called["kid"]
@@ -47,9 +47,11 @@ class Town:
         self.window = rng.choice([1, 2, 2_000, 2_000])
         self.breaker_failures = rng.choice([2, 5, 1_000])
         self.body_bytes_max = rng.choice([BODY_BYTES_MAX] * 6 + [420])
+        self.newer_version = NEWER
+        self.pace = rng.choice([0.01, 0.04])
         self._names = 0
         self.broker = Broker(lambda: self.now)
-        self.tables = Tables(lambda: self.now + self.skew)
+        self.tables = Tables(lambda: self.now + self.skew, self.broker.has_taken)
         self.auditor = Auditor(self.definition)
         self.participants = {name: Participant(self, name) for name in ("x", "y")}
         self.shop = Shop(self)
@@ -59,7 +61,10 @@ class Town:
         self._populate()
 
     def _register(self) -> None:
+        missing = self.rng.choice(["kid", "other"]) if self.rng.random() < 0.1 else None
         for definition in self._definitions.values():
+            if definition.name == missing:
+                continue  # Who calls it hears of it in an hour.
             self.tables.active[definition.name] = definition.version
             self.tables.bodies[definition.name, definition.version] = ""
         if self.rng.random() < 0.2:
@@ -89,7 +94,7 @@ class Town:
 
     def known_definitions(self) -> Iterator[Definition]:
         """What a coordinator that starts finds registered."""
-        yield from self._definitions.values()
+        yield from (one for one in self._definitions.values() if one.name in self.tables.active)
         if ("kid", NEWER) in self.tables.bodies:
             yield self._newer
 

@@ -184,16 +184,17 @@ class Troubles:
         town.now += rng.choice([_SECOND, 6 * _SECOND, 31 * _SECOND, 31 * _SECOND, 3 * MINUTE])
         if town.mishaps.strikes("hours pass", 0.04):
             town.now += rng.choice([HOUR, HOUR, 3 * HOUR, _DAY])
-        if town.mishaps.strikes("days pass", 0.002):
+        if town.mishaps.strikes("days pass", 0.01):
             town.now += 4 * _DAY
         if town.mishaps.strikes("database clock jumps", 0.05):
+            town.auditor.clock_jumped = True
             town.skew = rng.choice([-HOUR, -MINUTE, -20 * _SECOND, 20 * _SECOND, MINUTE, HOUR])
 
     def strike(self) -> None:
         """One thing goes wrong."""
         town, rng = self.town, self.town.rng
         mishaps, broker = town.mishaps, town.broker
-        match rng.randrange(8):
+        match rng.randrange(9):
             case 0 | 1:
                 process = rng.choice(town.processes)
                 mishaps.counts["killed"] += 1
@@ -220,6 +221,9 @@ class Troubles:
                 town.say("broker", lambda: f"loses {lost} messages")
             case 6:
                 self._repeat()
+            case 7:
+                for participant in town.participants.values():
+                    participant.prune()
             case _:
                 self._keep_house()
 
@@ -239,8 +243,6 @@ class Troubles:
         if luck < 0.5:
             coordinator = rng.choice(town.coordinators)
             town.do(coordinator, coordinator.prune)
-            for participant in town.participants.values():
-                participant.prune()
         elif luck < 0.9:
             town.register_newer()
         else:

@@ -57,8 +57,10 @@ def _differ(one: CodeType, other: CodeType) -> bool:
     simple = lambda code: [const for const in code.co_consts if not isinstance(const, CodeType)]  # noqa: E731
     if (one.co_code, one.co_names, simple(one)) != (other.co_code, other.co_names, simple(other)):
         return True
-    inner, others = dict(_codes(one)), dict(_codes(other))
-    return inner.keys() != others.keys() or any(_differ(inner[name], others[name]) for name in inner)
+    inner, others = list(_codes(one)), list(_codes(other))
+    if [name for name, _ in inner] != [name for name, _ in others]:
+        return True
+    return any(_differ(code, changed) for (_, code), (_, changed) in zip(inner, others, strict=True))
 
 
 def _functions(module: ModuleType) -> Iterator[FunctionType]:

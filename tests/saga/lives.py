@@ -47,7 +47,7 @@ class Life:
     def do_row(self, path: str) -> str | None:
         """What the barrier's do row of one step says."""
         service = self._services.get(path)
-        return service.do.outcome if service is not None and service.do is not None else None
+        return service.row.do or None if service is not None else None
 
     def happens(self, event: Event, now: int) -> tuple[Effect, ...]:
         """One event, and everything that must hold after it. An act that does not fit changes nothing."""

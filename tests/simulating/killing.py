@@ -1,0 +1,1 @@
+KILLED_BY: dict[str, int] = {}
