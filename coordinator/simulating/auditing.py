@@ -28,7 +28,11 @@ _decode = msgspec.json.Decoder().decode
 
 
 class Life:
-    """One saga as its log tells it, from its birth on. `published` are its domain events."""
+    """One saga as its log tells it, from its birth on.
+
+    `published` are its domain events, `heard` the signals that changed it. It `listens` to none that were kept if
+    it turned back, or ended, in the moment it began.
+    """
 
     def __init__(self, definition: Definition, born: Saga) -> None:
         self.definition = definition
@@ -36,6 +40,8 @@ class Life:
         self.saga = born
         self.published: list[Publish] = []
         self.finished = False
+        self.heard: set[str] = set()
+        self.listens = True
         self.timeouts = 0
 
 
@@ -90,6 +96,10 @@ class Auditor:
         saga, effects = advance(life.definition, was, event, entry.at_ms)
         assert saga is not was, f"10: {event} is in the log, and changes nothing"
         life.saga = saga
+        if seq == 1:
+            life.listens = not (saga.backwards or saga.status.ended)
+        if isinstance(event, events.Signalled):
+            life.heard.add(event.message_id)
         life.finished |= isinstance(event, events.Finish)
         life.published += [effect for effect in effects if isinstance(effect, Publish)]
         self._count(life, was, event, effects)

@@ -96,12 +96,10 @@ def _promise_signals(town: Town) -> None:
         life = town.auditor.lives.get(saga_id)
         if life is None or town.mishaps.counts["placeholder expired"]:
             continue  # Nobody started it, or so late that it was given up.
-        if life.saga.clock == life.saga.started:
-            continue  # It began and ended in one moment, and waited for no more.
-        if any(one.malformed for one in town.shop.asked.get(saga_id, ())):
-            continue  # What was kept went to the start that was rejected, which has ended.
+        if not life.listens or life.saga.clock == life.saga.started:
+            continue  # It turned back or ended in the moment it began, and waited for no more.
         waits = name.partition("/")[0] in life.definition.plan.by_signal
-        assert not waits or f"m{number}" in life.saga.heard, f"S1: {saga_id} never heard the signal {name}"
+        assert not waits or f"m{number}" in life.heard, f"S1: {saga_id} never heard the signal {name}"
 
 
 def _promise_schedules(town: Town) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.storage import HandBack, OwnerRules, Resend
-from amends.outbox.wire import Receipt
+from amends.outbox.wire import REPORT, TELL, Receipt
 
 if TYPE_CHECKING:
     from amends.coordinator.simulating.tables import Journal
@@ -58,6 +58,8 @@ class OutboxTable:
         """Confirmed rows go, but for those that wait for a receipt (O1)."""
         for row in self._these(ids):
             self._was_taken(row)
+            kin = row.message.type in (TELL, REPORT)
+            assert not kin or row.message.needs_receipt, f"O1: {row.message.type} goes without its receipt"
             if not row.message.needs_receipt:
                 self._journal.drop(self.rows, row.id)
 

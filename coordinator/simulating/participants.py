@@ -33,7 +33,7 @@ RETENTION_MS: Final = 3 * 86_400_000
 _DAY_MS: Final = 86_400_000
 _LEASE_MS: Final = 60_000
 _INBOX_MAX: Final = 5
-_CALLS_TAKE_MS: Final = (0, 0, 10_000, 70_000, 70_000)
+_CALLS_TAKE_MS: Final = (0, 0, 10_000, 70_000, 300_000)
 
 Key = tuple[str, str]  # saga, path
 
@@ -289,6 +289,8 @@ class WorkerProcess(Process):
         concluded = barrier.conclude(
             row, call.send, call=call.number, refuse=refuse, certain=call.certain, result=habits.result
         )
+        own = row.do == "calling" and row.call == call.number
+        assert own or concluded is None, f"B5: {call.key} is concluded over another's announcement"
         if concluded is None:
             stood = barrier.stands(row, call.send, self.town.now)
             reply = stood[1] if stood is not None else barrier.answer(call.send, Outcome.FAILED, spent=False)

@@ -192,6 +192,12 @@ def _remember_refused(tables: Tables, values: Values) -> Sequence[Any]:
     return ()
 
 
+def _took(tables: Tables, values: Values) -> Sequence[Any]:
+    extras = (step[15] for step in tables.steps.get(values["id"], {}).values())
+    took = any(extra and json.loads(extra).get("took") == values["message_id"] for extra in extras)
+    return ((1,),) if took else ()
+
+
 def _audit(tables: Tables, values: Values) -> Sequence[Any]:
     tables.journal.put(tables.audit, len(tables.audit), values["act"])
     return ()
@@ -248,12 +254,25 @@ def _keep(tables: Tables, values: Values) -> Sequence[Any]:
     return ()
 
 
+def _stands_for(tables: Tables, row: SagaRow) -> bool:
+    """Whether a placeholder stands for a saga that is there."""
+    return json.loads(row.head).get("stands_for", "") in tables.sagas
+
+
+def _renew(tables: Tables, values: Values) -> Sequence[Any]:
+    before = tables.now() - values["age_s"] * 1000
+    for row in list(tables.sagas.values()):
+        if row.status == placeholders.PLACEHOLDER and row.created_ms < before and _stands_for(tables, row):
+            tables.journal.put(tables.sagas, row.id, row._replace(created_ms=tables.now()))
+    return ()
+
+
 def _expire(tables: Tables, values: Values) -> Sequence[Any]:
     before = tables.now() - values["age_s"] * 1000
     old = [
         row
         for row in tables.sagas.values()
-        if row.status == placeholders.PLACEHOLDER and row.created_ms < before
+        if row.status == placeholders.PLACEHOLDER and row.created_ms < before and not _stands_for(tables, row)
     ]
     for row in old:
         if json.loads(row.head).get("decision") == "compensate" and row.id not in tables.spent:
@@ -298,11 +317,13 @@ STATEMENTS: Final[dict[str, Statement]] = {
     sql.DELETE_SAGAS: _delete_sagas,
     sql.REFUSED_BEFORE: _refused_before,
     sql.REMEMBER_REFUSED: _remember_refused,
+    sql.TOOK: _took,
     sql.AUDIT: _audit,
     sql.PRUNE: _prune,
     placeholders.HOLD: _hold,
     placeholders.KEEP: _keep,
     placeholders.TURN: _turn,
+    placeholders.RENEW: _renew,
     placeholders.EXPIRE: _expire,
     rollout.STANDINGS: _standings,
     catalog.BY_VERSION: _by_version,

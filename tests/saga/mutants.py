@@ -122,12 +122,6 @@ MUTANTS = (
     Mutant("P1: a call is sent once it is made", "doing", "draft.pivot = Pivot.SENT", "pass"),
     Mutant("C1: a call is owed a compensation once it is made", "doing", "step.did = Did.UNKNOWN", "pass"),
     Mutant(
-        "O5: a call too large was never made",
-        "machine",
-        "(Phase.AWAITING, Phase.WAITING)",
-        "(Phase.AWAITING,)",
-    ),
-    Mutant(
         "each: at most so many forwards",
         "fans",
         "fan.next < fan.total and len(fan.open) < _at_most(each)",

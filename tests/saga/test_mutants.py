@@ -43,6 +43,15 @@ TOLD: tuple[tuple[Mutant, Callable[[], None]], ...] = (
     ),
     (
         Mutant(
+            "O5: a call too large was never made",
+            "machine",
+            "(Phase.AWAITING, Phase.WAITING)",
+            "(Phase.AWAITING,)",
+        ),
+        test_calls.test_a_call_that_is_too_large_was_never_made,
+    ),
+    (
+        Mutant(
             "K3: the first decision stands",
             "obeying",
             "case Order.SETTLE if draft.decision is Decision.NONE:",

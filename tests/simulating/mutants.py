@@ -189,8 +189,8 @@ MUTANTS = (
     Mutant(
         "S1: a start finds what came before it",
         "engine.births",
-        "self._signalling.grown(live, early.signals)",
-        "pass",
+        "        self._born_of[item.saga_id] = item\n        self._signalling.grown(live, early.signals)",
+        "        self._born_of[item.saga_id] = item",
     ),
     Mutant(
         "S1: early signals are kept",
@@ -209,16 +209,6 @@ MUTANTS = (
         "engine.births",
         "if live.birth.input_hash == birth_of(item).input_hash and",
         "if",
-    ),
-    Mutant(
-        "S2: a rejected start is replaced by another message only",
-        "engine.births",
-        """        if standing.birth.start_message == item.message_id:
-            return standing
-        if self._connection.exec_driver_sql(sql.REFUSED_BEFORE, seen).first() is not None:
-            return standing
-""",
-        "",
     ),
     Mutant(
         "S2: an unknown version waits for its hour",
@@ -246,12 +236,6 @@ MUTANTS = (
         "engine.births",
         "live = self._begin(decided(embryo, early))",
         "live = self._begin(embryo)",
-    ),
-    Mutant(
-        "K1: a call that comes again is answered",
-        "engine.births",
-        "            self._kin.called_again(live, item.start.parent.round)\n        self._count",
-        "            pass\n        self._count",
     ),
     Mutant(
         "K4: a rejected call is told",
