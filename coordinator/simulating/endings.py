@@ -98,7 +98,8 @@ def _promise_signals(town: Town) -> None:
             continue  # Nobody started it, or so late that it was given up.
         if not life.listens or life.saga.clock == life.saga.started:
             continue  # It turned back or ended in the moment it began, and waited for no more.
-        waits = name.partition("/")[0] in life.definition.plan.by_signal
+        places = life.definition.plan.by_signal.get(name.partition("/")[0], ())
+        waits = any(len(place.eaches) == name.count("/") for place in places)
         assert not waits or f"m{number}" in life.heard, f"S1: {saga_id} never heard the signal {name}"
 
 

@@ -39,6 +39,10 @@ class Result:
         """The first row, or None."""
         return self._rows[0] if self._rows else None
 
+    def scalar(self) -> Any:
+        """The first value, or None."""
+        return self._rows[0][0] if self._rows else None
+
     def scalar_one(self) -> Any:
         """The only value."""
         (row,) = self._rows
@@ -177,6 +181,21 @@ def _spent_ids(tables: Tables, values: Values) -> Sequence[Any]:
     return [(id_, tables.spent[id_]) for id_ in values["ids"] if id_ in tables.spent]
 
 
+def _gone_ids(tables: Tables, values: Values) -> Sequence[Any]:
+    gone: list[Any] = [(id_, None) for id_ in values["ids"] if id_ in tables.spent]
+    for key in zip(values["ids"], values["messages"], strict=True):
+        if key in tables.refused:
+            gone.append((key[0], tables.refused[key]))
+    return gone
+
+
+def _first_seen(tables: Tables, values: Values) -> Sequence[Any]:
+    key = (values["id"], values["message_id"])
+    if key not in tables.unknown:
+        tables.journal.put(tables.unknown, key, tables.now())
+    return ((tables.unknown[key],),)
+
+
 def _delete_sagas(tables: Tables, values: Values) -> Sequence[Any]:
     for id_ in values["ids"]:
         tables.delete_saga(id_)
@@ -184,7 +203,8 @@ def _delete_sagas(tables: Tables, values: Values) -> Sequence[Any]:
 
 
 def _refused_before(tables: Tables, values: Values) -> Sequence[Any]:
-    return ((1,),) if (values["id"], values["message_id"]) in tables.refused else ()
+    reason = tables.refused.get((values["id"], values["message_id"]))
+    return () if reason is None else ((reason,),)
 
 
 def _remember_refused(tables: Tables, values: Values) -> Sequence[Any]:
@@ -211,7 +231,8 @@ def _prune(tables: Tables, values: Values) -> Sequence[Any]:
         if row.ended_ms is not None and row.ended_ms < before and (parent is None or parent.ended_ms):
             old.append(row)
     for row in old:
-        if row.id not in tables.spent:
+        owned = row.status != "rejected" or row.parent_id is not None
+        if owned and row.id not in tables.spent:
             tables.journal.put(tables.spent, row.id, row.input_hash)
         tables.delete_saga(row.id)
     return old
@@ -275,7 +296,9 @@ def _expire(tables: Tables, values: Values) -> Sequence[Any]:
         if row.status == placeholders.PLACEHOLDER and row.created_ms < before and not _stands_for(tables, row)
     ]
     for row in old:
-        if json.loads(row.head).get("decision") == "compensate" and row.id not in tables.spent:
+        head = json.loads(row.head)
+        over = head.get("decision") == "compensate" or "stands_for" in head
+        if over and row.id not in tables.spent:
             tables.journal.put(tables.spent, row.id, "")
         tables.delete_saga(row.id)
     return old
@@ -314,6 +337,8 @@ STATEMENTS: Final[dict[str, Statement]] = {
     sql.SAVE_STEPS: _save_steps,
     sql.APPEND_LOG: _append_log,
     sql.SPENT_IDS: _spent_ids,
+    sql.GONE_IDS: _gone_ids,
+    sql.FIRST_SEEN: _first_seen,
     sql.DELETE_SAGAS: _delete_sagas,
     sql.REFUSED_BEFORE: _refused_before,
     sql.REMEMBER_REFUSED: _remember_refused,

@@ -142,6 +142,7 @@ class Tables:
         self.timers: dict[tuple[str, str], TimerRow] = {}
         self.spent: dict[str, str] = {}
         self.refused: dict[tuple[str, str], str] = {}
+        self.unknown: dict[tuple[str, str], int] = {}
         self.breakers: dict[str, BreakerTable] = {}
         self.schedules: dict[int, ScheduleRow] = {}
         self.active: dict[str, int] = {}

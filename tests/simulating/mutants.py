@@ -213,17 +213,20 @@ MUTANTS = (
     Mutant(
         "S2: an unknown version waits for its hour",
         "engine.starts",
-        "late = item.is_message and waited_ms > self._unknown_version_ms",
-        "late = item.is_message",
+        "late = waited_ms > self._unknown_version_ms",
+        "late = True",
     ),
     Mutant(
         "S3: a pruned saga leaves its id",
         "simulating.statements",
-        "        if row.id not in tables.spent:\n            tables.journal.put(tables.spent, row.id, row.input_hash)",
-        "        if False:\n            pass",
+        "            tables.journal.put(tables.spent, row.id, row.input_hash)",
+        "            pass",
     ),
     Mutant(
-        "S3: a spent id begins nothing", "engine.births", "            if now_spent:", "            if False:"
+        "S3: a spent id begins nothing",
+        "engine.births",
+        "        return set(reasons)",
+        "        return set()",
     ),
     Mutant(
         "S4: a schedule fires an instant once",
