@@ -39,6 +39,10 @@ class Result:
         """The first row, or None."""
         return self._rows[0] if self._rows else None
 
+    def scalars(self) -> Sequence[Any]:
+        """The first value of each row."""
+        return [row[0] for row in self._rows]
+
     def scalar(self) -> Any:
         """The first value, or None."""
         return self._rows[0][0] if self._rows else None
@@ -295,13 +299,15 @@ def _expire(tables: Tables, values: Values) -> Sequence[Any]:
         for row in tables.sagas.values()
         if row.status == placeholders.PLACEHOLDER and row.created_ms < before and not _stands_for(tables, row)
     ]
+    counted = []
     for row in old:
         head = json.loads(row.head)
         over = head.get("decision") == "compensate" or "stands_for" in head
         if over and row.id not in tables.spent:
             tables.journal.put(tables.spent, row.id, "")
         tables.delete_saga(row.id)
-    return old
+        counted.append(("stands_for" not in head,))
+    return counted
 
 
 # Definitions
