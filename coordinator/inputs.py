@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 import jsonschema_rs
 
@@ -11,10 +12,12 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.errors import InvalidDefinition
 from amends.coordinator.saga.json import Json
 
+PROBLEMS_MAX: Final = 5
+
 
 @dataclass(frozen=True, slots=True)
 class InputProblem:
-    """The first thing that does not fit: the field as a path (`lines/0/sku`), and what is wrong with it."""
+    """Something that does not fit: the field as a path (`lines/0/sku`), and what is wrong with it."""
 
     field: str
     message: str
@@ -26,20 +29,22 @@ class InputRules:
     def __init__(self) -> None:
         self._validators: dict[str, Any] = {}
 
-    def problem(self, definition: Definition, value: Json) -> InputProblem | None:
-        """What is wrong with this input, or None."""
+    def problems(self, definition: Definition, value: Json) -> list[InputProblem]:
+        """What is wrong with this input, up to PROBLEMS_MAX things."""
         if definition.input_schema is None:
-            return None
+            return []
         validator = self._validators.get(definition.hash)
         if validator is None:
             validator = self._validators[definition.hash] = _compiled(definition.input_schema)
-        for error in validator.iter_errors(value):
-            path = [str(part) for part in error.instance_path]
-            missing = getattr(error.kind, "property", None)
-            if error.kind.name == "required" and missing is not None:
-                path.append(str(missing))
-            return InputProblem(field="/".join(path), message=_first_line(error.message))
-        return None
+        return [_problem(error) for error in islice(validator.iter_errors(value), PROBLEMS_MAX)]
+
+
+def _problem(error: Any) -> InputProblem:
+    path = [str(part) for part in error.instance_path]
+    missing = getattr(error.kind, "property", None)
+    if error.kind.name == "required" and missing is not None:
+        path.append(str(missing))
+    return InputProblem(field="/".join(path), message=_first_line(error.message))
 
 
 def check_schema(definition: Definition) -> None:

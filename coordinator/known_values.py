@@ -59,12 +59,13 @@ class Known:
     def lost(self, value: Expression, node: Node) -> Iterator[str]:
         """The references in a value to what the contracts say is not there, each with what there is."""
         for one in parts(value):
-            if isinstance(one, Result):
+            if isinstance(one, Result | Item):
                 missing = _missing(*self._source(one, node))
                 if missing is not None:
                     field, known = missing
+                    whole = f"the result of {one.step!r}" if isinstance(one, Result) else "what it goes over"
                     yield (
-                        f"{word(one)}: the result of {one.step!r} has no field {field!r} there; it has: {known}; "
+                        f"{word(one)}: {whole} has no field {field!r} there; it has: {known}; "
                         f"correct the name, or export the contract anew"
                     )
 

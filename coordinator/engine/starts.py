@@ -112,14 +112,11 @@ class Starts:
         definition = self._wanted(connection, start)
         if definition is None:
             return self._unknown(connection, item, now_ms, standing)
-        problem = self._rules.problem(definition, value)
-        if problem is not None:
-            where = problem.field or "input"
-            return Refusal(
-                Verdict.REJECTED,
-                f"input does not fit {start.name!r}: {where}: {problem.message}",
-                problem.field,
-            )
+        problems = self._rules.problems(definition, value)
+        if problems:
+            told = "; ".join(f"{one.field or 'input'}: {one.message}" for one in problems)
+            reason = f"input does not fit {start.name!r}: {told}"
+            return Refusal(Verdict.REJECTED, reason, problems[0].field)
         try:
             if item.takes_key:
                 key_of(definition, value)  # Had it made one, the start would have it by now.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from amends.coordinator.saga.bounds import NESTED_EACH_MAX
+from amends.coordinator.saga.evaluating import ITEM_NAMES
 from amends.coordinator.saga.expressions import (
     At,
     Both,
@@ -201,10 +202,12 @@ class _References:
                 case Item() if part.level >= len(view.eaches):
                     word = "outer" if part.level else "item"
                     yield f"{place}: {word}{written(part.at)}: no `each` is around that has such an item; use arg"
-                case Input():
-                    lost = _not_in_input(part.at, self._schema)
+                case Input() | Item():
+                    at = _in_input(part, view.eaches)
+                    lost = "" if at is None else _not_in_input(at, self._schema)
                     if lost:
-                        yield f"{place}: arg{written(part.at)}: {lost}"
+                        word = ITEM_NAMES[part.level] if isinstance(part, Item) else "arg"
+                        yield f"{place}: {word}{written(part.at)}: {lost}"
                 case _:
                     pass
 
@@ -233,6 +236,20 @@ def certain(node: Node) -> Iterator[str]:
     elif not isinstance(node, ChooseNode):
         for child in children_of(node):
             yield from certain(child)
+
+
+def _in_input(part: Expression, eaches: tuple[EachNode, ...]) -> At | None:
+    """Where in the input this is: itself, or any item of a list that is there; None if it is elsewhere."""
+    if isinstance(part, Input):
+        return part.at
+    if not isinstance(part, Item) or part.level >= len(eaches):
+        return None
+    depth = len(eaches) - 1 - part.level
+    each = eaches[depth]
+    items = _in_input(each.over, eaches[:depth])
+    if items is None or (each.chunk is not None and not part.at):
+        return items
+    return (*items, *part.at) if each.chunk is not None else (*items, 0, *part.at)
 
 
 def _not_in_input(at: At, schema: dict[str, Json] | None) -> str:

@@ -396,3 +396,19 @@ def test_what_fits_neither_the_command_nor_its_undo_is_told_once():
         "chain[0] step 'charge': args.cents: may be a string, and integer is wanted; "
         "send what the command 'charge' of 'payments' takes"
     ]
+
+
+def test_a_field_that_no_item_of_a_result_has_is_told():
+    """Without `Item` in `Known.lost` it is found when the saga runs."""
+    results = each([1, 2], charge())
+    node = each(result("charge"), step("book", to="payments", undo="unbook", args={"payment": item.paymant}))
+
+    (told,) = problems(results, node)
+
+    assert told == (
+        "chain[1].each step 'book': args: item.paymant: what it goes over has no field 'paymant' there; "
+        "it has: payment; correct the name, or export the contract anew"
+    )
+    assert any("result('charge').paymant" in one for one in problems(charge(), step(
+        "book", to="payments", undo="unbook", args=result("charge").paymant
+    )))  # fmt: skip

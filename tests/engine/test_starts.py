@@ -263,3 +263,20 @@ def test_a_start_that_races_its_pruning_makes_no_second_saga(make_world: Callabl
 
     assert answer.result(DEADLINE_S).verdict == "spent"
     assert world.value("SELECT count(*) FROM amends.saga") == 0
+
+
+def test_everything_that_does_not_fit_the_input_is_told_at_once(world: World) -> None:
+    """Without all of `problems` in inputs a caller mends one field, and hears of the next."""
+    schema = {
+        "type": "object",
+        "properties": {"amount": {"type": "integer"}, "card": {"type": "string"}},
+        "required": ["amount", "card", "order"],
+    }
+    world.register(Saga("strict", step("charge", to="payments", undo="refund"), version=1, input=schema))
+
+    told = world.start_saga("strict", {"amount": "3", "card": 5})
+
+    assert told.verdict.value == "rejected"
+    assert told.field in ("amount", "card", "order")
+    for field in ("amount: ", "card: ", "order: "):
+        assert field in told.reason

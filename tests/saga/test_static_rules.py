@@ -16,6 +16,7 @@ from amends.coordinator import (
     emit,
     group,
     item,
+    outer,
     pivot,
     result,
     retry,
@@ -99,6 +100,43 @@ def test_a_field_deep_in_the_input_exists():
     accepted(
         step("a", to="x", undo="u", args=[arg.lines[0].sku, arg.notes.anything, arg["card"]]), input=Order
     )
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        (
+            each(arg.lines, step("a", to="x", undo="u", args=item.sko)),
+            "item.sko: the input has no field 'sko'",
+        ),
+        (
+            each(arg.lines, step("a", to="x", undo="u", args=item[0].sko), chunk=2),
+            "item[0].sko: the input has no",
+        ),
+        (
+            each(arg.lines, each(item.sku, step("a", to="x", undo="u", args=outer.sko))),
+            "outer.sko: the input has no",
+        ),
+        (
+            each(arg.lines, each(item.subs, step("a", to="x", undo="u", args=1))),
+            "item.subs: the input has no",
+        ),
+    ],
+)
+def test_a_field_of_an_item_of_the_input_exists(node: Sketch, told: str):
+    """Without `Item` in `of_condition` it is found when the saga runs."""
+    assert told in problems(node, input=Order)[0]
+
+
+def test_an_item_of_an_item_that_is_not_there_is_told_once():
+    (problem,) = problems(each(item.x, step("a", to="x", undo="u", args=item.y)), input=Order)
+
+    assert "item.x: no `each` is around that has such an item" in problem
+
+
+def test_what_an_item_has_may_be_used():
+    accepted(each(arg.lines, step("a", to="x", undo="u", args=item.sku)), input=Order)
+    accepted(each(arg.lines, step("a", to="x", undo="u", args=[item, item[0].sku]), chunk=2), input=Order)
 
 
 def test_nobody_can_tell_what_a_looser_schema_holds():
