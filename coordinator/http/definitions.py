@@ -11,9 +11,7 @@ from amends.coordinator import queries, rollout
 from amends.coordinator.diff import differences
 from amends.coordinator.http.access import Applier, Reader
 from amends.coordinator.http.answers import Refusal
-from amends.coordinator.http.door import Door
-from amends.coordinator.http.requests import VERSION_MAX, ActivateBody, DefinitionBody, SwitchBody
-from amends.coordinator.http.views import (
+from amends.coordinator.http.definition_views import (
     ActivatedView,
     ChangeView,
     CheckView,
@@ -25,6 +23,8 @@ from amends.coordinator.http.views import (
     SuspensionView,
     SwitchedView,
 )
+from amends.coordinator.http.door import Door
+from amends.coordinator.http.requests import VERSION_MAX, ActivateBody, DefinitionBody, SwitchBody
 from amends.coordinator.records import DefinitionRow, StoredDefinition
 from amends.coordinator.saga.definition import Definition
 
