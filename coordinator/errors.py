@@ -75,7 +75,7 @@ class ScheduleStands(CoordinatorError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"a schedule {name!r} stands with other content, and goes on as it was; "
-            f"remove it first (`amends schedule remove {name}`), or choose another name"
+            f"remove it first (`amends schedule remove {name} --reason ...`), or choose another name"
         )
 
 

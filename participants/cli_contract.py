@@ -38,7 +38,9 @@ def contract() -> None:
 
 @contract.command()
 @click.argument("reference", metavar="MODULE:OBJECT")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: standard output."
+)
 def export(reference: str, output: Path | None) -> None:
     """Write a participant's commands, undos and confirms with their JSON Schemas: `shop.payments:payments`."""
     text = written(contract_of(load_participant(reference)))

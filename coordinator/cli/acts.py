@@ -23,7 +23,7 @@ _OPTIONS: Final = (
     click.option(
         "--status", multiple=True, type=click.Choice(_UNDER_WAY), help="Of many: those that are so."
     ),
-    click.option("--saga", "name", help="Of many: those of this name."),
+    click.option("--saga", "--name", "name", help="Of many: those of this name."),
     click.option(
         "--label", "labels", multiple=True, metavar="K=V", help="Of many: those with it; repeatable."
     ),

@@ -26,6 +26,11 @@ def json_input(text: str, option: str = "--input") -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
+        if source == option and not text.lstrip().startswith(("{", "[", '"')):
+            problem = (
+                f"there is no file {text!r}, and it is no JSON; give a file, `-` for standard input, or JSON"
+            )
+            raise click.BadParameter(problem, param_hint=option) from None
         mend = "give a file, `-` for standard input, or JSON" if source == option else "it must be JSON"
         raise click.BadParameter(f"{source} is no JSON ({error}); {mend}", param_hint=option) from None
 

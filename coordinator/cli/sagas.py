@@ -60,7 +60,7 @@ def start(
 
 @sagas.command(name="list")
 @click.option("--status", multiple=True, type=click.Choice([status.value for status in Status]))
-@click.option("--name", help="Of one saga only.")
+@click.option("--saga", "--name", "name", help="Of this name only.")
 @click.option("--key", help="The one this key started.")
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="All of them; repeatable.")
 @click.option("--parent", type=click.UUID, help="The children of this saga.")
@@ -84,13 +84,15 @@ def list_(
     params = {"status": status, "name": name, "key": key, "label": labels, "older": older, "newer": newer}
     params["parent"] = str(parent) if parent is not None else None
     with coordinator() as api:
-        found = api.sagas(params, limit)
-        if as_json:
-            for saga in found:
-                print_json(saga)
-            return
-        rows = list(found)
-    console().print(saga_table(rows) if rows else "no such sagas")
+        # One more than asked for tells whether there are more.
+        rows = list(api.sagas(params, limit + 1))
+    if as_json:
+        for saga in rows[:limit]:
+            print_json(saga)
+    else:
+        console().print(saga_table(rows[:limit]) if rows else "no such sagas")
+    if len(rows) > limit:
+        say(f"there are more than these {limit:,}; --limit shows more")
 
 
 @sagas.command()

@@ -20,7 +20,7 @@ def timers() -> None:
 
 
 @timers.command(name="list")
-@click.option("--saga", "saga_id", type=click.UUID, help="Of this saga only.")
+@click.option("--saga", metavar="ID|NAME", help="Of the saga with this id, or of all of this name.")
 @click.option("--name", help="Of sagas of this name.")
 @click.option("--participant", help="Of commands to this participant.")
 @click.option(
@@ -30,11 +30,11 @@ def timers() -> None:
 @click.option("--within", metavar="DURATION", help="Due within: `1h`.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 @json_option
-def list_(
-    limit: int, as_json: bool, labels: tuple[str, ...], saga_id: UUID | None, **wanted: str | None
-) -> None:
+def list_(limit: int, as_json: bool, labels: tuple[str, ...], saga: str | None, **wanted: str | None) -> None:
     """List what is due, the first due first. With --json: one object a line."""
-    params = {**wanted, "label": labels, "saga": str(saga_id) if saga_id is not None else None}
+    if saga is not None:
+        wanted["saga" if _is_id(saga) else "name"] = saga
+    params = {**wanted, "label": labels}
     with coordinator() as api:
         found = api.pages("/timers", "timers", params, limit)
         if as_json:
@@ -81,6 +81,13 @@ def cancel(saga_id: UUID, path: str | None, deadline: bool, reason: str, as_json
     An attempt's timeout and the time of a retry can only be moved: without them the step might wait for ever.
     """
     _act(saga_id, "cancel", {"reason": reason, **_what(path, deadline)}, as_json)
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return bool(UUID(text))
+    except ValueError:
+        return False
 
 
 def _what(path: str | None, deadline: bool) -> dict[str, str]:

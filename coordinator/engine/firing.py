@@ -78,7 +78,9 @@ class Firings:
                 case Verdict.ACCEPTED:
                     firing.fired.append((due, answer.saga_id))
                 case Verdict.SUSPENDED:
-                    firing.waits, firing.error = True, answer.reason
+                    held = answer.reason.rpartition("; nothing was stored")[0] or answer.reason
+                    mend = f"it fires by itself after `amends definitions resume {start.start.name}`"
+                    firing.waits, firing.error = True, f"{held}; {mend}"
                 case Verdict.REJECTED | Verdict.UNKNOWN_DEFINITION:
                     firing.failed, firing.error = firing.failed + 1, answer.reason
                 case Verdict.DUPLICATE | Verdict.CONFLICT | Verdict.SPENT:

@@ -7,7 +7,8 @@ the part of the request at fault, or is null. Neither payloads nor secrets are e
 from __future__ import annotations
 
 import logging
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 FIELD_CHARS_MAX: Final = 200
 RETRY_AFTER_S: Final = 1
+ALSO_MAX: Final = 10
 COMMIT_UNKNOWN: Final = (
     "the database broke off during commit, so this may or may not have happened; "
     "look, or repeat it: a start with the same key, and any act, is safe to repeat"
@@ -108,10 +110,29 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     # The errors also hold the input itself, which may be secret: only place and message go out.
     first, *more = error.errors()
-    place = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-    also = f" (and {len(more)} more)" if more else ""
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return say_no(422, "invalid_request", f"{place}: {message}{also}", place)
+    place = _place(first)
+    also = f"; also: {', '.join(dict.fromkeys(_place(one) for one in more[:ALSO_MAX]))}" if more else ""
+    message = _said(first)
+    # What a whole body lacks names its fields itself.
+    where = "" if place == "body" and first["type"] == "value_error" else f"{place}: "
+    return say_no(422, "invalid_request", f"{where}{message}{also}", place)
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """What is wrong with a field. Where the model's own words leave the mend open, others."""
+    match str(error["type"]):
+        case "missing":
+            return "must be given"
+        case "extra_forbidden":
+            return "is no field here: leave it out, or look for its name on /docs"
+        case "string_pattern_mismatch":
+            return f"must be of the form {error['ctx']['pattern']}"
+        case _:
+            return str(error["msg"]).removeprefix("Value error, ")
 
 
 _WORDS: Final = {404: "not_found", 405: "method_not_allowed"}
@@ -122,6 +143,10 @@ def _http(_: Request, error: Exception) -> JSONResponse:
     message = str(error.detail)
     if error.status_code == 404:
         message = "there is nothing at this path; /docs lists what there is"
+    if error.status_code == 405:
+        methods = (error.headers or {}).get("Allow", "")
+        taken = f", but {methods}" if methods else ""
+        message = f"this path does not take that method{taken}; /docs lists what there is"
     word = _WORDS.get(error.status_code, "bad_request")
     return say_no(error.status_code, word, message, headers=dict(error.headers or {}))
 

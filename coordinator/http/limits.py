@@ -95,7 +95,12 @@ class LimitBody:
             message = f"the body nests deeper than {self._limits.depth_max} levels"
             await say_no(422, "too_deep", message, "body")(scope, receive, send)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            await say_no(400, "malformed_json", f"the body is no JSON: {error}", "body")(scope, receive, send)
+            problem = (
+                f"is no JSON: {error}"
+                if body
+                else "is empty: send JSON; `null` where there is nothing to say"
+            )
+            await say_no(400, "malformed_json", f"the body {problem}", "body")(scope, receive, send)
         else:
             await self._app(scope, _Replay(body, receive), send)
 

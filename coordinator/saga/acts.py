@@ -219,6 +219,10 @@ def set_deadline(draft: Draft, deadline: int | None, was_stuck: bool) -> None:
 
 def unknown_step(draft: Draft, path: str) -> ActRefused:
     """What to raise for a path that no step has."""
+    place = draft.plan.by_name.get(path)
+    if place is not None and place.eaches:
+        item = "/0" * len(place.eaches)
+        return ActRefused(f"{path!r} is done for each item of a list: name an item, such as {path}{item}")
     begun = ", ".join(step.path for step in draft.steps()) or "none"
     return ActRefused(f"no step {path!r} has begun; begun are: {begun}")
 

@@ -24,6 +24,14 @@ _OF_A_MACHINE: Final = frozenset({"localtime", "posixrules", "Factory"})
 _FORM: Final = (
     "five fields: minute hour day-of-month month day-of-week, such as `*/5 * * * *` or `0 3 * * MON-FRI`"
 )
+# In the order of the fields, by the names that cronsim has for them.
+_RANGES: Final = {
+    "minute": "0 to 59",
+    "hour": "0 to 23",
+    "day-of-month": "1 to 31, a day that the month has, or L for its last",
+    "month": "1 to 12, or JAN to DEC",
+    "day-of-week": "0 to 7, or SUN to SAT",
+}
 
 
 class Cron:
@@ -40,7 +48,7 @@ class Cron:
         try:
             next(CronSim(expression, _EPOCH.astimezone(self._zone)))
         except CronSimError as error:
-            raise InvalidSchedule("cron", f"{str(error).lower()}; it must have {_FORM}") from None
+            raise InvalidSchedule("cron", _fault(expression, str(error))) from None
         except StopIteration:
             raise InvalidSchedule("cron", "never comes: no such day within fifty years") from None
 
@@ -58,6 +66,15 @@ class Cron:
         for due_ms in self.after(instant_ms):
             return due_ms
         raise InvalidSchedule("cron", "comes no more within fifty years")
+
+
+def _fault(expression: str, error: str) -> str:
+    """Which field is at fault, as the library says it, and what it may be."""
+    name = error.removeprefix("Bad ")
+    if name not in _RANGES:
+        return f"{error.lower()}; it must have {_FORM}"
+    given = expression.split()[list(_RANGES).index(name)]
+    return f"bad {name} {given!r}: it is {_RANGES[name]}"
 
 
 def _zone(name: str) -> ZoneInfo:
