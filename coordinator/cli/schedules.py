@@ -70,7 +70,8 @@ def add(
     if as_json:
         print_json(added)
     else:
-        say(f"schedule {added['name']}: due next at {added['next_due_at']}")
+        unchanged = "" if added["changed"] else "unchanged; "
+        say(f"schedule {added['name']}: {unchanged}due next at {added['next_due_at']}")
 
 
 @schedule.command(name="list")
@@ -141,4 +142,5 @@ def _act(name: str, act: str, reason: str, as_json: bool) -> None:
         print_json(done)
         return
     due = f"; due next at {done['next_due_at']}" if act == "resume" else ""
-    say(f"{act}: done; schedule {done['name']}{due}")
+    outcome = "done" if done.get("changed", True) else "unchanged"
+    say(f"{act}: {outcome}; schedule {done['name']}{due}")

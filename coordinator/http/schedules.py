@@ -11,7 +11,7 @@ from amends.coordinator.http.access import Applier, Operator, Reader
 from amends.coordinator.http.answers import Refusal
 from amends.coordinator.http.door import Door
 from amends.coordinator.http.requests import SCHEDULE_NAME, ActBody, ScheduleBody
-from amends.coordinator.http.views import ScheduleLine, ScheduleList, ScheduleView
+from amends.coordinator.http.views import ScheduleChanged, ScheduleLine, ScheduleList, ScheduleView
 from amends.coordinator.schedules import standing
 from amends.coordinator.schedules.missed import Missed
 from amends.coordinator.schedules.records import Schedule, Wanted
@@ -26,7 +26,9 @@ Name = Annotated[str, Path(max_length=120, pattern=SCHEDULE_NAME)]
 @router.post(
     "", status_code=201, responses={200: {"model": ScheduleLine, "description": "It stood already."}}
 )
-async def add_schedule(body: ScheduleBody, response: Response, door: Door, caller: Applier) -> ScheduleLine:
+async def add_schedule(
+    body: ScheduleBody, response: Response, door: Door, caller: Applier
+) -> ScheduleChanged:
     """Add a schedule. The same again is fine; other content under a standing name is 409."""
     wanted = Wanted(
         name=body.name,
@@ -44,7 +46,7 @@ async def add_schedule(body: ScheduleBody, response: Response, door: Door, calle
         raise _refused(body, added)
     response.status_code = 201 if added else 200
     response.headers["Location"] = f"/schedules/{body.name}"
-    return _line(await door.reading.run(standing.find, body.name))
+    return _changed(await door.reading.run(standing.find, body.name), added)
 
 
 @router.get("")
@@ -71,21 +73,27 @@ async def get_schedule(
 
 
 @router.post("/{name}/pause")
-async def pause_schedule(name: Name, body: ActBody, door: Door, caller: Operator) -> ScheduleLine:
+async def pause_schedule(name: Name, body: ActBody, door: Door, caller: Operator) -> ScheduleChanged:
     """Let it fire no more: once this is answered, nothing is fired until it is resumed."""
-    return _line(await door.reading.run(standing.pause, name, actor=caller.name, reason=body.reason))
+    row, changed = await door.reading.run(standing.pause, name, actor=caller.name, reason=body.reason)
+    return _changed(row, changed)
 
 
 @router.post("/{name}/resume")
-async def resume_schedule(name: Name, body: ActBody, door: Door, caller: Operator) -> ScheduleLine:
+async def resume_schedule(name: Name, body: ActBody, door: Door, caller: Operator) -> ScheduleChanged:
     """Let it fire again, from its next instant on: what passed while it was paused is not missed."""
-    return _line(await door.reading.run(standing.resume, name, actor=caller.name, reason=body.reason))
+    row, changed = await door.reading.run(standing.resume, name, actor=caller.name, reason=body.reason)
+    return _changed(row, changed)
 
 
 @router.post("/{name}/remove")
 async def remove_schedule(name: Name, body: ActBody, door: Door, caller: Applier) -> ScheduleLine:
     """Remove it; the answer is what it was. The sagas it started go on."""
     return _line(await door.reading.run(standing.remove, name, actor=caller.name, reason=body.reason))
+
+
+def _changed(row: Schedule, changed: bool) -> ScheduleChanged:
+    return ScheduleChanged(**_line(row).model_dump(), changed=changed)
 
 
 def _line(row: Schedule) -> ScheduleLine:

@@ -298,6 +298,12 @@ class ScheduleLine(BaseModel):
     failed_runs: int
 
 
+class ScheduleChanged(ScheduleLine):
+    """One schedule after it was added, paused or resumed. `changed` is false when it stood, or was so, already."""
+
+    changed: bool
+
+
 class ScheduleView(ScheduleLine):
     """One schedule in full. `upcoming` are its next instants; `input` only when asked for with `payloads=true`."""
 

@@ -91,24 +91,34 @@ def find(database: Engine, name: str) -> Schedule:
         return _found(connection, sql.FIND, name)
 
 
-def pause(database: Engine, name: str, *, actor: str, reason: str) -> Schedule:
-    """Let it fire no more. Waits for a firing under way; after it, nothing is fired until `resume`."""
+def pause(database: Engine, name: str, *, actor: str, reason: str) -> tuple[Schedule, bool]:
+    """Let it fire no more; False if it was so.
 
-    def change(connection: Connection, standing: Schedule) -> None:
-        if standing.paused_at is None:
-            connection.exec_driver_sql(sql.PAUSE, {"name": name})
+    Waits for a firing under way; after it, nothing is fired until `resume`.
+    """
+
+    def change(connection: Connection, standing: Schedule) -> bool:
+        if standing.paused_at is not None:
+            return False
+        connection.exec_driver_sql(sql.PAUSE, {"name": name})
+        return True
 
     return _changed(database, name, change, act="schedule_pause", actor=actor, reason=reason)
 
 
-def resume(database: Engine, name: str, *, actor: str, reason: str) -> Schedule:
-    """Let it fire again, from the next instant after now: what passed while it was paused is not missed."""
+def resume(database: Engine, name: str, *, actor: str, reason: str) -> tuple[Schedule, bool]:
+    """Let it fire again (False if it did).
 
-    def change(connection: Connection, standing: Schedule) -> None:
-        if standing.paused_at is not None:
-            now_ms = connection.exec_driver_sql(NOW_MS).scalar_one()
-            next_ms = Cron(standing.cron, standing.timezone).next(now_ms)
-            connection.exec_driver_sql(sql.RESUME, {"name": name, "next_ms": next_ms})
+    It fires from the next instant after now: what passed while it was paused is not missed.
+    """
+
+    def change(connection: Connection, standing: Schedule) -> bool:
+        if standing.paused_at is None:
+            return False
+        now_ms = connection.exec_driver_sql(NOW_MS).scalar_one()
+        next_ms = Cron(standing.cron, standing.timezone).next(now_ms)
+        connection.exec_driver_sql(sql.RESUME, {"name": name, "next_ms": next_ms})
+        return True
 
     return _changed(database, name, change, act="schedule_resume", actor=actor, reason=reason)
 
@@ -170,16 +180,16 @@ def _same_or_raise(standing: Schedule, wanted: Wanted) -> None:
 def _changed(
     database: Engine,
     name: str,
-    change: Callable[[Connection, Schedule], None],
+    change: Callable[[Connection, Schedule], bool],
     *,
     act: str,
     actor: str,
     reason: str,
-) -> Schedule:
+) -> tuple[Schedule, bool]:
     with transaction(database) as connection:
-        change(connection, _found(connection, sql.FIND_LOCKED, name))
+        changed = change(connection, _found(connection, sql.FIND_LOCKED, name))
         _audit(connection, act, actor, reason, {"name": name})
-        return _found(connection, sql.FIND, name)
+        return _found(connection, sql.FIND, name), changed
 
 
 def _found(connection: Connection, statement: str, name: str) -> Schedule:

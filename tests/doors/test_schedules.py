@@ -44,7 +44,7 @@ def test_a_schedule_is_added_looked_at_and_removed(house: House) -> None:
     assert added.headers["location"] == "/schedules/nightly"
     due = datetime.fromisoformat(added.json()["next_due_at"])
     assert (due.month, due.day, due.hour, due.utcoffset()) == (1, 1, 2, UTC.utcoffset(None))
-    assert added.json() == again.json()
+    assert {**added.json(), "changed": False} == again.json()
     assert problem(other) == (409, "schedule_stands", "name")
     plain = http.get("/schedules/nightly").json()
     assert plain["input"] is None
@@ -52,7 +52,7 @@ def test_a_schedule_is_added_looked_at_and_removed(house: House) -> None:
     assert [moment[4:] for moment in plain["upcoming"]] == ["-01-01T02:00:00Z"] * 5
     assert [one["name"] for one in http.get("/schedules").json()["schedules"]] == ["nightly"]
     removed = http.post("/schedules/nightly/remove", json={"reason": "not needed"})
-    assert removed.json() == added.json()
+    assert {**removed.json(), "changed": True} == added.json()
     assert http.get("/schedules").json() == {"schedules": []}
     assert problem(http.get("/schedules/nightly")) == (404, "unknown_schedule", "name")
 
@@ -122,12 +122,14 @@ def test_a_schedule_is_kept_by_commands(shop: Run, house: House, tmp_path: Path)
     paused = shop("schedule", "pause", "nightly", "--reason", "stocktaking", "--json")
     while_paused = shop("schedule", "list")
     resumed = shop("schedule", "resume", "nightly", "--reason", "done")
+    twice = shop("schedule", "resume", "nightly", "--reason", "done")
+    assert "resume: unchanged" in twice.err  # Guard: `changed` of the answer.
     removed = shop("schedule", "remove", "nightly", "--reason", "done")
     gone = shop("schedule", "show", "nightly")
 
     assert [one.status for one in (added, again, listed, shown, paused, resumed, removed)] == [0] * 7
     assert added.json["missed"] == "once"
-    assert "schedule nightly: due next at" in again.err
+    assert "schedule nightly: unchanged; due next at" in again.err
     for text in ("nightly", "0 3 1 1 * Europe/Berlin", "place-order", "-01-01 03:00:00 CET"):
         assert text in listed.out
     for text in ("fired     1 times, last for", "as saga", '"sku": "tea"', "-01-01 03:00:00 CET"):

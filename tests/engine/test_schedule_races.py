@@ -191,7 +191,7 @@ def test_a_pause_waits_for_a_firing_under_way(make_world: Callable[..., World]) 
 
         paused: list[standing.Schedule] = []
         pausing = threading.Thread(
-            target=lambda: paused.append(standing.pause(world.database, "nightly", actor="op", reason="r"))
+            target=lambda: paused.append(standing.pause(world.database, "nightly", actor="op", reason="r")[0])
         )
         pausing.start()
         eventually(lambda: world.value(waiting) == 2, what="the pause to wait")

@@ -211,7 +211,7 @@ def test_a_paused_schedule_does_not_fire_and_misses_nothing(ready: World) -> Non
     make_due(ready, "other")
     wait_until_fired(ready, "other")
     paused = found(ready)
-    resumed = standing.resume(ready.database, "nightly", actor="op", reason="done")
+    resumed, _ = standing.resume(ready.database, "nightly", actor="op", reason="done")
 
     assert paused.fired_runs == 0
     assert standing.upcoming(paused, 3) == []
@@ -229,7 +229,8 @@ def test_to_resume_what_runs_changes_nothing(ready: World) -> None:
     due = datetime(2100, 1, 1, tzinfo=UTC)
     make_due(ready, at=due)
 
-    assert standing.resume(ready.database, "nightly", actor="op", reason="r").next_due == due
+    again, changed = standing.resume(ready.database, "nightly", actor="op", reason="r")
+    assert (again.next_due, changed) == (due, False)
 
 
 @pytest.mark.parametrize("pruned", [False, True], ids=["kept", "pruned"])
