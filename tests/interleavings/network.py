@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any, Protocol
 
 from amends.outbox import wire
+from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.message import Message
 from amends.outbox.ports import Broker, Consumer, Fate, Outgoing, Publisher, QueueState, Settled, Topology
 from tests.outbox.driving import confirmed, outgoing
@@ -139,7 +140,11 @@ class Network:
         with self._lock:
             if self.confirms_when_consumed:
                 self._own.publish(outgoing(messages))
-            else:
+                return
+            try:
+                confirmed(self._own, messages)
+            except BrokerUnavailable:
+                # Nobody kept this connection alive since it was last used; publishing opens it again.
                 confirmed(self._own, messages)
 
     def takes(self, message: Message) -> bool:
