@@ -98,7 +98,7 @@ def test_input_comes_from_a_file_or_standard_input_too(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["start", "place-order", "--input", "no-such-file"], "--input is no JSON"),
+        (["start", "place-order", "--input", "no-such-file"], "there is no file 'no-such-file'"),
         (["start", "place-order", "--input", "{"], "--input is no JSON"),
         (["start", "place-order", "--input", "{}", "--label", "x"], "is not K=V"),
         (["start", "place-order"], "--input"),

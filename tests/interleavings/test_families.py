@@ -109,7 +109,7 @@ def test_a_fence_that_overtakes_the_start_of_the_pivot_keeps_it_from_happening(t
 
 
 SHIP = Saga(
-    "ship",
+    "ship-parcel",
     chain(
         step("reserve", to="inventory", undo="release"),
         pivot(step("charge", to="payments")),
@@ -117,7 +117,7 @@ SHIP = Saga(
     ),
     version=1,
 )
-SEND = Saga("send", pivot(call("ship", name="shipping")), version=1)
+SEND = Saga("send", pivot(call("ship-parcel", name="shipping")), version=1)
 
 
 @pytest.mark.parametrize(
