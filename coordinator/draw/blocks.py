@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
+from textwrap import wrap
 from typing import Final, TypeAlias, assert_never
 
-from amends.coordinator.draw.marks import AHEAD, Mark
+from amends.coordinator.draw.marks import AHEAD, SHADES, Mark
 from amends.coordinator.draw.outline import Frame, Leaf, Look, Part, Row
 
 LEAF_WIDTH: Final = 236
+CHARACTER: Final = 7.3  # A monospaced character of 12 px is about so wide; text that is too long is cut.
+STATE_LINES_MAX: Final = 3
 LINE: Final = 16
 PADDING: Final = 10
 GAP: Final = 26  # between what follows each other, with an arrow in it
@@ -28,7 +31,7 @@ WIDTH_MAX: Final = 1_100
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A leaf's box. Its mark is None in the picture of a definition."""
+    """A leaf's box. Its mark is None in the picture of a definition; `state` is its text in lines that fit."""
 
     x: float
     y: float
@@ -36,6 +39,7 @@ class Card:
     height: float
     leaf: Leaf
     mark: Mark | None
+    state: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,9 @@ def _block(part: Part, marks: Mapping[str, Mark] | None) -> Block:
     match part:
         case Leaf():
             mark = marks.get(part.id, AHEAD) if marks is not None else None
-            height = 2 * PADDING + LINE * (1 + len(part.lines) + (mark is not None))
-            card = Card(0, 0, LEAF_WIDTH, height, part, mark)
+            state = () if mark is None else _lines(f"{SHADES[mark.shade][2]} {mark.text}")
+            height = 2 * PADDING + LINE * (1 + len(part.lines) + len(state))
+            card = Card(0, 0, LEAF_WIDTH, height, part, mark, state)
             return Block(LEAF_WIDTH, height, LEAF_WIDTH / 2, LEAF_WIDTH / 2, (card,))
         case Row():
             return _columns([_block(one, marks) for one in part.parts])
@@ -100,6 +105,12 @@ def _block(part: Part, marks: Mapping[str, Mark] | None) -> Block:
             return _framed(part, [_block(one, marks) for one in part.parts])
         case _:
             assert_never(part)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """A state in lines that fit into a leaf's box; what is more than most have is left to its title."""
+    room = int((LEAF_WIDTH - 2 * PADDING) / CHARACTER)
+    return tuple(wrap(text, room, max_lines=STATE_LINES_MAX, placeholder=" …"))
 
 
 def _framed(frame: Frame, blocks: Sequence[Block]) -> Block:

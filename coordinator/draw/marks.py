@@ -48,14 +48,16 @@ class Mark:
 
 
 AHEAD: Final = Mark("not begun", Shade.AHEAD)
+LEFT_OUT: Final = Mark("left out", Shade.AHEAD)
 
 
-def marks(states: Iterable[StateCount]) -> dict[str, Mark]:
-    """The mark of each place that was begun."""
+def marks(states: Iterable[StateCount], left_out: Iterable[str] = ()) -> dict[str, Mark]:
+    """The mark of each place that was begun; of a saga that has ended, `left_out` are all it might have begun."""
     found: dict[str, list[tuple[Mark, StateCount]]] = {}
     for state in states:
         found.setdefault(state.node, []).append((_mark(state), state))
-    return {node: _together(several) for node, several in found.items()}
+    begun = {node: _together(several) for node, several in found.items()}
+    return {**dict.fromkeys(left_out, LEFT_OUT), **begun}
 
 
 def _together(several: list[tuple[Mark, StateCount]]) -> Mark:

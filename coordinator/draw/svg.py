@@ -7,6 +7,7 @@ from typing import Final, assert_never
 from xml.sax.saxutils import escape
 
 from amends.coordinator.draw.blocks import (
+    CHARACTER,
     GAP,
     LINE,
     PADDING,
@@ -22,7 +23,6 @@ from amends.coordinator.draw.outline import Look, Part
 
 MARGIN: Final = 24
 HEAD: Final = 44
-CHARACTER: Final = 7.3  # A monospaced character of 12 px is about so wide; text that is too long is cut.
 _FONT: Final = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 _ARROW: Final = (
     '<defs><marker id="point" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
@@ -73,7 +73,7 @@ def _drawn(shape: Shape) -> Iterator[str]:
 
 def _card(card: Card) -> Iterator[str]:
     shade = card.mark.shade if card.mark is not None else None
-    fill, line, sign = SHADES[shade] if shade is not None else ("#f7f9fc", "#3b4a5a", "")
+    fill, line, _ = SHADES[shade] if shade is not None else ("#f7f9fc", "#3b4a5a", "")
     dashes = ' stroke-dasharray="4 3"' if shade is Shade.AHEAD else ""
     thick = "3" if shade is Shade.STUCK else "1.4"
     said = (*card.leaf.lines, *((card.mark.text,) if card.mark is not None else ()))
@@ -88,10 +88,9 @@ def _card(card: Card) -> Iterator[str]:
     for text in card.leaf.lines:
         y += LINE
         yield f'<text x="{x:g}" y="{y:g}" fill="#333">{_text(_cut(text, room))}</text>'
-    if card.mark is not None:
+    for state in card.state:
         y += LINE
-        state = _text(_cut(f"{sign} {card.mark.text}", room))
-        yield f'<text x="{x:g}" y="{y:g}" fill="{line}" font-weight="bold">{state}</text>'
+        yield f'<text x="{x:g}" y="{y:g}" fill="{line}" font-weight="bold">{_text(state)}</text>'
     yield "</g>"
 
 

@@ -22,6 +22,7 @@ from amends.coordinator.http.finding import there
 from amends.coordinator.http.requests import VERSION_MAX
 from amends.coordinator.records import Header, StateCount
 from amends.coordinator.saga.definition import Definition
+from amends.coordinator.saga.state import Status
 
 router = APIRouter()
 
@@ -73,7 +74,8 @@ def _saga(catalog: Catalog, header: Header, states: list[StateCount], format_: F
     if definition is None:
         raise UnknownDefinition(header.name, header.version, [])
     heading = f"{header.name} v{header.version}, {header.status}"
-    return _drawn(definition, format_, heading, marks(states))
+    ended = Status(header.status).ended
+    return _drawn(definition, format_, heading, marks(states, definition.plan.by_id if ended else ()))
 
 
 def _drawn(definition: Definition, format_: Format, heading: str, states: dict[str, Mark] | None) -> Response:

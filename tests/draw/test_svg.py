@@ -114,6 +114,34 @@ def test_a_state_is_said_in_words_and_not_by_colour_alone() -> None:
     assert [box.texts[-1] for box in drawn.boxes] == ["✓ done", "! stuck", "· not begun"]
 
 
+def test_a_state_of_many_instances_is_told_whole_in_a_box_that_holds_it() -> None:
+    """Guard: the height of a card counts the lines of its state, in blocks._block."""
+    part = part_of(SHAPES["three"])
+    ids = [leaf.id for leaf in leaves(part)]
+    said = "1 stuck, 3 undo tried again, 12 undone, 1 refused"
+
+    drawn = taken_apart(svg(part, "shop v1", {ids[0]: Mark(said, Shade.STUCK)}))
+
+    box = drawn.boxes[0]
+    state = box.texts[3:]
+    assert (" ".join(state), len(state)) == (f"! {said}", 2)
+    assert box.height > drawn.boxes[1].height
+    assert not any(one.meets(other) for one, other in combinations(drawn.boxes, 2))
+
+
+def test_what_a_saga_that_has_ended_never_began_is_left_out() -> None:
+    states = [
+        StateCount(
+            node="0", phase="settled", op="do", closes=None, did="done", overridden=False, attempt=1, count=1
+        )
+    ]
+
+    told = marks(states, left_out=["0", "1"])
+
+    assert {node: mark.text for node, mark in told.items()} == {"0": "done", "1": "left out"}
+    assert set(marks(states)) == {"0"}
+
+
 def test_hostile_and_endless_text_breaks_nothing() -> None:
     title = '</text><script>alert("1")</script>\x00\x1b' + "x" * 200
 
