@@ -123,7 +123,8 @@ class PrivatePostgres:
             "timezone": "UTC",
         }
         if not durable:
-            settings |= {"fsync": "off", "full_page_writes": "off"}
+            # A server that is killed leaves nothing in the machine's shared memory: it is in its directory.
+            settings |= {"fsync": "off", "full_page_writes": "off", "dynamic_shared_memory_type": "mmap"}
         return [f"--{name}={value}" for name, value in settings.items()]
 
     def _initialise(self) -> None:

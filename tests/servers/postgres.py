@@ -15,8 +15,9 @@ from sqlalchemy.engine import make_url
 
 from amends.db.embedded import postgres_programs
 from amends.db.errors import EmbeddedUnavailable
-from amends.db.private_postgres import PrivatePostgres, free_port, private_directory
+from amends.db.private_postgres import PrivatePostgres, free_port
 from tests.servers import ServerUnavailable
+from tests.servers.rooms import server_directory
 
 _TRIES: Final = 5
 _MEND: Final = (
@@ -84,7 +85,7 @@ def private_postgres_server() -> Iterator[PrivatePostgres]:
 
 def _started() -> PrivatePostgres:
     for last in (False,) * (_TRIES - 1) + (True,):
-        directory = private_directory()
+        directory = server_directory()
         try:
             server = PrivatePostgres(
                 postgres_programs(), directory, port=free_port(), durable=False, connections_max=300

@@ -15,8 +15,9 @@ from typing import Final
 from uuid import uuid4
 
 from amends.db.guarded import Guarded
-from amends.db.private_postgres import free_port, private_directory, tail
+from amends.db.private_postgres import free_port, tail
 from tests.servers import ServerUnavailable
+from tests.servers.rooms import server_directory
 
 _START_S: Final = 90.0
 _TRIES: Final = 4
@@ -49,7 +50,7 @@ class RabbitNode:
 
     def __init__(self, programs: Path) -> None:
         self._programs = programs
-        self._directory = private_directory()
+        self._directory = server_directory()
         self._log = self._directory / "console"
         self._amqp, self._management, distribution, epmd = (free_port() for _ in range(4))
         self._environment = self._environment_for(distribution, epmd)
