@@ -121,10 +121,11 @@ class PrivatePostgres:
             "max_connections": str(connections_max),
             "logging_collector": "off",
             "timezone": "UTC",
+            # A server that is killed leaves nothing in the machine's shared memory: it is in its directory.
+            "dynamic_shared_memory_type": "mmap",
         }
         if not durable:
-            # A server that is killed leaves nothing in the machine's shared memory: it is in its directory.
-            settings |= {"fsync": "off", "full_page_writes": "off", "dynamic_shared_memory_type": "mmap"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         return [f"--{name}={value}" for name, value in settings.items()]
 
     def _initialise(self) -> None:

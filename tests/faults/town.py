@@ -42,6 +42,13 @@ UNCONFIRMED_S: Final = (
     "SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0) FROM amends_outbox WHERE sent_at IS NULL"
 )
 GIVEN_UP: Final = "SELECT count(*) FROM amends.saga WHERE backwards AND error NOT LIKE '%%refused%%'"
+NOT_ENDED: Final = """\
+SELECT s.id::text, s.status, p.path, p.op, p.phase, p.attempt, p.error, t.due_at::text, t.outbox_id, b.queue, b.state
+FROM amends.saga s LEFT JOIN amends.step p ON p.saga_id = s.id AND p.phase NOT IN ('done', 'undone')
+LEFT JOIN amends.timer t ON t.saga_id = s.id AND t.path = p.path
+LEFT JOIN amends.breaker b ON b.queue = p.queue
+WHERE s.ended_at IS NULL ORDER BY s.started_ms, p.path LIMIT 12"""
+UNRECEIPTED: Final = "SELECT id, created_at::text, sent_at::text FROM amends_outbox ORDER BY id LIMIT 3"
 METRICS: Final = 17  # the invariant that speaks of them
 ENDED: Final = "SELECT count(*) FROM amends.saga WHERE ended_at IS NOT NULL"
 
@@ -157,12 +164,21 @@ class Town:
 
     def wait_until_ended(self, deadline_s: float) -> None:
         """Wait until every placed order's saga has ended, and nothing is under way any more."""
-        eventually(
-            lambda: self.ended() == self.placed,
-            deadline_s,
-            what=f"{self.placed} sagas to end: {self.tails()}",
-        )
+        try:
+            eventually(lambda: self.ended() == self.placed, deadline_s, what=f"{self.placed} sagas to end")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self._not_ended()}; {self.tails()}") from error
         eventually(lambda: under_way(self.databases) == 0, what="everything to drain")
+
+    def _not_ended(self) -> dict[str, list[tuple[object, ...]]]:
+        found = {}
+        for what, engine, sql in (
+            ("sagas", self.databases.coordinator, NOT_ENDED),
+            ("starts", self.databases.front, UNRECEIPTED),
+        ):
+            with transaction(engine) as connection:
+                found[what] = [tuple(row) for row in connection.exec_driver_sql(sql)]
+        return found
 
     def verdicts(self) -> list[Verdict]:
         """Stop everything, then judge what the databases and queues say.

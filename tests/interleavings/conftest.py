@@ -1,4 +1,4 @@
-"""A town all tests of this folder share: each test has sagas of its own in it, and holds only their messages."""
+"""A town all tests of this folder share: each test has sagas of its own in it, and no test holds another's messages."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def make_town(
 
 
 @pytest.fixture(scope="package")
-def town(
+def shared_town(
     postgres: PostgresServer,
     rabbit: RabbitServer,
     coordinator_template: str,
     participant_template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Town]:
-    """The town everybody shares: payments on PostgreSQL, inventory on SQLite, shipping with an outside carrier."""
+    """Payments on PostgreSQL, inventory on SQLite, shipping with an outside carrier."""
     sqlite = open_engine(f"sqlite:///{tmp_path_factory.mktemp('inventory') / 'inventory.sqlite'}")
     create(sqlite)
     with (
@@ -97,3 +97,10 @@ def town(
         shared.add(ExternalService("shipping", {"dispatch": "recall"}, make_database(participant_template)))
         yield shared
     sqlite.dispose()
+
+
+@pytest.fixture
+def town(shared_town: Town) -> Iterator[Town]:
+    """The town everybody shares; what a test held or muted in it ends with the test."""
+    yield shared_town
+    shared_town.network.calm_down()

@@ -120,6 +120,12 @@ class Network:
         with self._lock:
             self._held.append(holding)
 
+    def calm_down(self) -> None:
+        """Hold nothing and mute nobody any more; what is held still is lost."""
+        with self._lock:
+            self._held.clear()
+            self._mute.clear()
+
     def sent(self, kind: str, **wanted: object) -> list[Any]:
         """What was said so far in messages of this kind with these fields, also in those that were held."""
         with self._lock:
