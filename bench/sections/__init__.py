@@ -1,0 +1,1 @@
+"""The benchmark's sections: each measures one question and returns plain figures."""
