@@ -1,16 +1,25 @@
-"""What was done to sagas, definitions, schedules and the outbox, and by whom: a page of the audit, for the doors."""
+"""What was done to sagas, definitions, schedules and the outbox, and by whom: written down, and read by the page.
+
+What was done to a saga its batch writes down, with everything else: engine/batch.py.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from amends.coordinator.queries import reading
 from amends.coordinator.saga.json import Json
+
+NOTE = """
+    INSERT INTO amends.audit (actor, act, reason, details)
+    VALUES (%(actor)s, %(act)s, %(reason)s, %(details)s::json)
+"""
 
 # One page of the audit, the last first; conditions are added by `_conditions`. In the order of `AuditRow`. Each filter
 # has an index that ends with the order.
@@ -50,6 +59,12 @@ class AuditPosition:
 
     at: datetime
     id: int
+
+
+def note(connection: Connection, act: str, *, actor: str, reason: str, details: Mapping[str, Json]) -> None:
+    """Write down who did what to something other than a saga, and why, in the transaction that does it."""
+    row = {"actor": actor, "act": act, "reason": reason, "details": json.dumps(details)}
+    connection.exec_driver_sql(NOTE, row)
 
 
 def page_of_audit(

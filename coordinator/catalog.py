@@ -10,6 +10,7 @@ from threading import Lock
 from sqlalchemy import Connection, Engine
 
 from amends.coordinator import rollout
+from amends.coordinator.auditing import note
 from amends.coordinator.calls import refuse_cycles
 from amends.coordinator.errors import VersionConflict
 from amends.coordinator.inputs import check_schema
@@ -103,7 +104,7 @@ class Catalog:
             if created or activated:
                 details: dict[str, Json] = {"name": definition.name, "version": definition.version}
                 details |= {"hash": definition.hash, "created": created, "activated": activated}
-                rollout.note(connection, actor, "apply", "", details)
+                note(connection, "definition apply", actor=actor, reason="", details=details)
             active = connection.exec_driver_sql(IS_ACTIVE, row).scalar_one()
         self._remember(definition)
         return Registered(definition.name, definition.version, definition.hash, created, active)

@@ -6,7 +6,6 @@ comes, so an answer given here holds for every start but those in the batches un
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine
 
+from amends.coordinator.auditing import note
 from amends.coordinator.errors import UnknownDefinition
 from amends.coordinator.saga.json import Json
 from amends.db.engines import transaction
@@ -53,11 +53,6 @@ STANDINGS = """
     FROM unnest(%(names)s::text[]) AS wanted (name)
     LEFT JOIN amends.definition AS active ON active.name = wanted.name AND active.active
     LEFT JOIN amends.suspension AS suspension ON suspension.name = wanted.name
-"""
-
-AUDIT = """
-    INSERT INTO amends.audit (actor, act, reason, details)
-    VALUES (%(actor)s, %(act)s, %(reason)s, %(details)s::json)
 """
 
 
@@ -139,7 +134,8 @@ def activate(
         before = next((one for one, active in known.items() if active), None)
         make_active(connection, name, version)
         if before != version:
-            note(connection, actor, "activate", reason, {"name": name, "version": version, "before": before})
+            details: dict[str, Json] = {"name": name, "version": version, "before": before}
+            note(connection, "definition activate", actor=actor, reason=reason, details=details)
         return Activated(name, version, before)
 
 
@@ -163,12 +159,6 @@ def make_active(connection: Connection, name: str, version: int) -> bool:
     return connection.exec_driver_sql(ACTIVATE, wanted).rowcount == 1
 
 
-def note(connection: Connection, actor: str, act: str, reason: str, details: dict[str, Json]) -> None:
-    """Write down who did what to a definition."""
-    row = {"actor": actor, "act": f"definition {act}", "reason": reason, "details": json.dumps(details)}
-    connection.exec_driver_sql(AUDIT, row)
-
-
 def _switch(database: Engine, statement: str, act: str, name: str, actor: str, reason: str) -> Switched:
     # One transaction: the switch and its audit.
     with transaction(database) as connection:
@@ -178,7 +168,7 @@ def _switch(database: Engine, statement: str, act: str, name: str, actor: str, r
             == 1
         )
         if changed:
-            note(connection, actor, act, reason, {"name": name})
+            note(connection, f"definition {act}", actor=actor, reason=reason, details={"name": name})
         row = connection.exec_driver_sql(SUSPENSION, {"name": name}).first()
         return Switched(name, changed, Suspension(*row) if row is not None else None)
 

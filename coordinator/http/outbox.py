@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from sqlalchemy import Engine
 
+from amends.coordinator.auditing import note
 from amends.coordinator.http.access import Operator, Reader
 from amends.coordinator.http.door import Door
 from amends.coordinator.http.requests import OutboxRetryBody
 from amends.coordinator.http.views import OutboxView, ParkedView, RetriedView
+from amends.coordinator.saga.json import Json
 from amends.db.engines import transaction
 from amends.db.tables import coordinator as tables
 from amends.outbox.storage import OutboxStats, ParkedRow
@@ -21,12 +22,6 @@ from amends.outbox.store import OutboxStore
 router = APIRouter(prefix="/outbox", tags=["outbox"])
 
 ROWS_MAX: Final = 200
-
-# An operator's act on the outbox; no saga is named, since parked rows may be of many.
-AUDIT = """
-    INSERT INTO amends.audit (actor, act, reason, details)
-    VALUES (%(actor)s, 'outbox_retry', %(reason)s, %(details)s::json)
-"""
 
 
 @router.get("")
@@ -82,6 +77,7 @@ def _retry(database: Engine, ids: Sequence[int] | None, actor: str, reason: str)
     """One transaction: the rows are due again, and the audit says who made them so and why."""
     with transaction(database) as connection:
         retried = _store().retry_parked(connection, ids)
-        details = json.dumps({"ids": ids, "retried": retried})
-        connection.exec_driver_sql(AUDIT, {"actor": actor, "reason": reason, "details": details})
+        # No saga is named: parked rows may be of many.
+        details: dict[str, Json] = {"ids": None if ids is None else list(ids), "retried": retried}
+        note(connection, "outbox_retry", actor=actor, reason=reason, details=details)
         return retried

@@ -34,12 +34,6 @@ RESUME: Final = """
 """
 REMOVE: Final = "DELETE FROM amends.schedule WHERE name = %(name)s"
 
-# An operator's act on a schedule; its name is in the details.
-AUDIT: Final = """
-    INSERT INTO amends.audit (actor, act, reason, details)
-    VALUES (%(actor)s, %(act)s, %(reason)s, %(details)s::json)
-"""
-
 # What is due, longest overdue first, but for what this coordinator has under way. Locks nothing: who fires decides.
 DUE: Final = """
     SELECT id, name, cron, timezone, missed, (extract(epoch FROM next_due) * 1000)::bigint AS due_ms,

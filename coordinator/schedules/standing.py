@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Engine
 
+from amends.coordinator.auditing import note
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.sql import NOW_MS
@@ -75,7 +76,13 @@ def add(
                 "name", f"there are {SCHEDULES_MAX:,} schedules already, which is the limit"
             )
         details = {name: value for name, value in row.items() if name not in ("input", "actor", "next_ms")}
-        _audit(connection, "schedule_add", actor, reason, {**details, "labels": dict(wanted.labels)})
+        note(
+            connection,
+            "schedule_add",
+            actor=actor,
+            reason=reason,
+            details={**details, "labels": dict(wanted.labels)},
+        )
     return True
 
 
@@ -128,7 +135,7 @@ def remove(database: Engine, name: str, *, actor: str, reason: str) -> Schedule:
     with transaction(database) as connection:
         standing = _found(connection, sql.FIND_LOCKED, name)
         connection.exec_driver_sql(sql.REMOVE, {"name": name})
-        _audit(connection, "schedule_remove", actor, reason, {"name": name})
+        note(connection, "schedule_remove", actor=actor, reason=reason, details={"name": name})
         return standing
 
 
@@ -188,7 +195,7 @@ def _changed(
 ) -> tuple[Schedule, bool]:
     with transaction(database) as connection:
         changed = change(connection, _found(connection, sql.FIND_LOCKED, name))
-        _audit(connection, act, actor, reason, {"name": name})
+        note(connection, act, actor=actor, reason=reason, details={"name": name})
         return _found(connection, sql.FIND, name), changed
 
 
@@ -204,11 +211,6 @@ def _read(row: Any) -> Schedule:
     return Schedule(
         **{**fields, "input": msgspec.json.decode(fields["input"]), "missed": Missed(fields["missed"])}
     )
-
-
-def _audit(connection: Connection, act: str, actor: str, reason: str, details: dict[str, object]) -> None:
-    row = {"actor": actor, "act": act, "reason": reason, "details": json.dumps(details)}
-    connection.exec_driver_sql(sql.AUDIT, row)
 
 
 def _ms(moment: datetime) -> int:
