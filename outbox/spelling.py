@@ -43,6 +43,11 @@ def is_traceparent(text: str) -> bool:
     return _TRACEPARENT.fullmatch(text) is not None
 
 
+def is_printable(text: str) -> bool:
+    """Whether a key or a label has no control characters of ASCII, so that it stays on its line."""
+    return all(ord(character) >= 32 for character in text)
+
+
 def payload_problem(value: object) -> str | None:
     """What keeps decoded JSON from being a signal's payload; None if nothing does."""
     values = 0

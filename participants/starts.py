@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from amends.outbox import wire
-from amends.outbox.spelling import input_problem, is_traceparent
+from amends.outbox.spelling import input_problem, is_printable, is_traceparent
 from amends.participants.errors import InvalidInput, InvalidPayload
 from amends.participants.logging import current_scope
 from amends.participants.payloads import PayloadReader, encode
@@ -66,7 +66,7 @@ def make_start(
     if not 0 < len(name) <= wire.NAME_CHARS_MAX:
         raise InvalidInput(f"a saga's name has 1 to {wire.NAME_CHARS_MAX} characters, not {len(name)}")
     if key is not None and not (
-        isinstance(key, str) and 0 < len(key) <= wire.KEY_CHARS_MAX and _printable(key)
+        isinstance(key, str) and 0 < len(key) <= wire.KEY_CHARS_MAX and is_printable(key)
     ):
         raise InvalidInput(
             f"saga {name!r}: a key has 1 to {wire.KEY_CHARS_MAX} printable characters; this is {key!r:.40}"
@@ -130,10 +130,6 @@ def _checked_labels(name: str, labels: Mapping[str, str]) -> dict[str, str]:
             raise InvalidInput(
                 f"saga {name!r}: label {label[:40]!r}: names and values have up to {wire.LABEL_CHARS_MAX}"
             )
-        if not (_printable(label) and _printable(value)):
+        if not (is_printable(label) and is_printable(value)):
             raise InvalidInput(f"saga {name!r}: label {label!r}: no control characters")
     return dict(labels)
-
-
-def _printable(text: str) -> bool:
-    return all(ord(character) >= 32 for character in text)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from amends.coordinator.saga.durations import DAY, milliseconds
 from amends.coordinator.schedules.cron import CRON_CHARS_MAX, ZONE_CHARS_MAX
 from amends.coordinator.schedules.records import LABELS_TAKEN
+from amends.outbox.spelling import is_printable
 from amends.outbox.wire import KEY_CHARS_MAX, LABEL_CHARS_MAX, LABELS_MAX, NAME_CHARS_MAX, PATH_CHARS_MAX
 
 REASON_CHARS_MAX: Final = 1_000
@@ -45,7 +46,7 @@ def moment_of(text: str) -> datetime | timedelta:
 
 
 def _printable(text: str) -> str:
-    if any(ord(character) < 32 for character in text):
+    if not is_printable(text):
         raise ValueError("must not contain control characters")
     return text
 
