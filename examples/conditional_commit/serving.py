@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from time import monotonic, sleep
 
 from sqlalchemy import Engine, func, select
 
-from amends.coordinator import queries
-from amends.coordinator.engine.coordinator import Coordinator
 from amends.db.engines import transaction
 from amends.outbox.ports import Broker
 from amends.participants import Client
 from examples.conditional_commit.tasks import Run, conditional_commit, metadata, participants, rows
+from examples.running import running, wait_for_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +31,7 @@ class World:
 
     def wait(self, *sagas: str, timeout_s: float = 60.0) -> None:
         """Wait until these sagas have ended. Raises: TimeoutError."""
-        deadline = monotonic() + timeout_s
-        while queries.ended_among(self.coordinator, sagas) != set(sagas):
-            if monotonic() > deadline:
-                raise TimeoutError(f"not all of {len(sagas)} runs have ended after {timeout_s:g} s")
-            sleep(0.05)
+        wait_for_end(self.coordinator, sagas, timeout_s)
 
     def counts(self, run: str) -> dict[str, int]:
         """How many rows of a run stand in each database."""
@@ -57,16 +51,13 @@ def served(
 
     The databases have amends' own tables already. Raises: StoreUnavailable.
     """
-    for database in databases.values():
-        with transaction(database) as connection:
-            metadata.create_all(connection)
-    with ExitStack() as stack:
-        engine = Coordinator(coordinator, broker, prefix=prefix)
-        engine.catalog.register(conditional_commit.definition, actor="example")
-        engine.start()
-        stack.callback(engine.stop)
-        for participant in participants:
-            worker = participant.worker(database=databases[participant.name], broker=broker, prefix=prefix)
-            worker.start()
-            stack.callback(worker.stop)
+    with running(
+        coordinator,
+        databases,
+        broker,
+        prefix=prefix,
+        sagas=[conditional_commit],
+        participants=participants,
+        tables=metadata,
+    ):
         yield World(coordinator=coordinator, databases=databases, prefix=prefix)

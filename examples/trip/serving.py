@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from time import monotonic, sleep
 
 from sqlalchemy import Engine, select, text
 
-from amends.coordinator import queries
-from amends.coordinator.engine.coordinator import Coordinator
 from amends.db.engines import transaction
 from amends.outbox.ports import Broker
 from amends.participants import Client
+from examples.running import running, wait_for_end
 from examples.trip.participants import bookings, metadata, participants
 from examples.trip.sagas import Trip, journey, trip
 
@@ -38,11 +36,7 @@ class World:
 
     def wait(self, *sagas: str, timeout_s: float = 60.0) -> None:
         """Wait until these sagas have ended. Raises: TimeoutError."""
-        deadline = monotonic() + timeout_s
-        while queries.ended_among(self.coordinator, sagas) != set(sagas):
-            if monotonic() > deadline:
-                raise TimeoutError(f"not all of {len(sagas)} trips have ended after {timeout_s:g} s")
-            sleep(0.05)
+        wait_for_end(self.coordinator, sagas, timeout_s)
 
     def end(self, saga_id: str) -> tuple[str, str]:
         """A saga's status, and why it turned back if it did."""
@@ -73,19 +67,15 @@ def served(
 
     The databases have amends' own tables already. Raises: StoreUnavailable.
     """
-    for database in databases.values():
-        with transaction(database) as connection:
-            metadata.create_all(connection)
-    with ExitStack() as stack:
-        engine = Coordinator(coordinator, broker, prefix=prefix)
-        for saga in (journey, trip):
-            engine.catalog.register(saga.definition, actor="example")
-        engine.start()
-        stack.callback(engine.stop)
-        for participant in participants:
-            worker = participant.worker(database=databases[participant.name], broker=broker, prefix=prefix)
-            worker.start()
-            stack.callback(worker.stop)
+    with running(
+        coordinator,
+        databases,
+        broker,
+        prefix=prefix,
+        sagas=(journey, trip),
+        participants=participants,
+        tables=metadata,
+    ):
         yield World(
             coordinator=coordinator, databases=databases, client=Client(service="payments", prefix=prefix)
         )
