@@ -45,7 +45,7 @@ _RABBIT: Final = pytest.StashKey[RabbitServer]()
 def pytest_configure(config: pytest.Config) -> None:
     """Let SIGTERM end the run as Ctrl-C does: with every fixture's end."""
     config.stash[_SERVERS] = ExitStack()
-    # A shell without job control lets what it runs in the background ignore Ctrl-C; what tests start would inherit that.
+    # A shell without job control lets what it runs in the background ignore Ctrl-C; what a test starts would, too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda _number, _frame: pytest.exit("terminated", returncode=143))
