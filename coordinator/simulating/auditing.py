@@ -96,7 +96,7 @@ class Auditor:
         saga, effects = advance(life.definition, was, event, entry.at_ms)
         assert saga is not was, f"10: {event} is in the log, and changes nothing"
         life.saga = saga
-        if seq == 1:
+        if isinstance(event, events.Started | events.Unsendable) and saga.clock == saga.started:
             life.listens = not (saga.backwards or saga.status.ended)
         if isinstance(event, events.Signalled):
             life.heard.add(event.message_id)

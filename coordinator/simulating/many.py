@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from typing import Final, NamedTuple
 
 from amends.coordinator.simulating.running import Run
@@ -70,8 +74,9 @@ def simulate_with(seeds: range, jobs: int, told: Callable[[Simulated], None]) ->
         for chunk in chunks:
             told(simulate(chunk))
         return
-    with ProcessPoolExecutor(jobs, initializer=_leave_interrupts_to_the_parent) as pool:
-        left: set[Future[Simulated]] = {pool.submit(simulate, chunk) for chunk in chunks}
+    with ProcessPoolExecutor(jobs, initializer=_follow_the_parent) as pool:
+        with _interrupts_wait():  # A process that is only just beginning would die of one, and the pool with it.
+            left: set[Future[Simulated]] = {pool.submit(simulate, chunk) for chunk in chunks}
         try:
             while left:
                 done, left = wait(left, return_when=FIRST_COMPLETED)
@@ -120,5 +125,21 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _follow_the_parent() -> None:
+    """In a child: leave interrupts to the parent, and end with it, however that ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=[multiprocessing.parent_process()], daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner, Result
 
 from amends.coordinator.cli.simulate import simulate
 from amends.coordinator.simulating import many
 from tests.checking.mutating import Mutant, install
+from tests.waiting import eventually
 
 # Takes a dead owner for living: its rows are swept late.
 BROKEN = Mutant(
@@ -104,3 +106,20 @@ def test_an_interrupt_tells_what_was_done(tmp_path: Path):
 
     assert "of 100,000 runs from seed 0" in said
     assert started.returncode == 130
+
+
+def test_its_processes_end_with_it_even_when_it_is_killed(tmp_path: Path):
+    """Guard: the thread of many._follow_the_parent; a pool's processes outlive a kill -9 of who made it."""
+    command = [str(Path(sys.executable).with_name("amends")), "simulate", "--runs", "100000", "--jobs", "2"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path) as started:
+        try:
+            children = eventually(lambda: psutil.Process(started.pid).children() or None)
+        finally:
+            started.kill()
+
+    try:
+        eventually(lambda: not psutil.wait_procs(children, timeout=0)[1], what="its processes to end")
+    finally:
+        for child in children:
+            if child.is_running():
+                child.kill()
