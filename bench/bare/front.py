@@ -66,11 +66,15 @@ class BareFront:
 
 def start(number: str) -> dict[str, Any]:
     """The body of a start message."""
-    saga = str(uuid5(NAMESPACE_URL, number))
     return {
-        "saga": saga,
+        "saga": saga_of(number),
         "name": "bench-order",
         "input": order(number),
         "key": number,
         "sent_at": int(time.time() * 1000),
     }
+
+
+def saga_of(number: str) -> str:
+    """The id of an order's saga."""
+    return str(uuid5(NAMESPACE_URL, number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import msgspec
 from amends.db.engines import open_engine, transaction
 from amends.db.private_postgres import free_port
 from amends.demo.replay import replay_all
+from amends.outbox.wire import saga_id_of
 from amends.participants import Client
 from bench.contestants.coordinated import Tables
 from bench.contestants.databases import Databases, databases, sqlalchemy_url
@@ -36,8 +38,10 @@ class Amends:
         self._tables = tables
         self._front = open_engine(sqlalchemy_url(made.front))
         self._client = Client("front", prefix=prefix)
-        self._door = HTTPConnection("127.0.0.1", port)
         self._placed = 0
+        self._port = port
+        self._doors = threading.local()
+        self._counting = threading.Lock()
 
     @property
     def parts(self) -> Mapping[str, int]:
@@ -59,15 +63,18 @@ class Amends:
     def start(self, number: str) -> None:
         """Through the coordinator's HTTP door."""
         body = msgspec.json.encode({"name": NAME, "input": order(number), "key": number})
-        self._door.request("POST", "/sagas", body, {"Content-Type": "application/json"})
-        answer = self._door.getresponse()
+        if not hasattr(self._doors, "one"):
+            self._doors.one = HTTPConnection("127.0.0.1", self._port)
+        self._doors.one.request("POST", "/sagas", body, {"Content-Type": "application/json"})
+        answer = self._doors.one.getresponse()
         said = answer.read()
         assert answer.status in (200, 201, 202), said
-        self._placed += 1
+        with self._counting:
+            self._placed += 1
 
     def ended_of(self, numbers: Sequence[str]) -> set[str]:
         """Which of these orders' sagas have ended."""
-        return self._tables.ended_of(numbers)
+        return self._tables.ended_of([saga_id_of(NAME, number) for number in numbers])
 
     def findings(self) -> list[str]:
         """The tables' own, and each saga's log replayed through the machine."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import uuid4
 
 from amends.db.private_postgres import free_port
-from bench.bare.front import BareFront, start
+from bench.bare.front import BareFront, saga_of, start
 from bench.contestants.coordinated import Tables
 from bench.contestants.databases import databases
 from bench.contestants.processes import Processes
@@ -30,7 +31,10 @@ class Bare:
         self._front = front
         self._tables = tables
         self._placed = 0
-        self._door = _connected(port)
+        self._port = port
+        self._doors = threading.local()
+        self._counting = threading.Lock()
+        _connected(port).close()
 
     @property
     def parts(self) -> Mapping[str, int]:
@@ -49,13 +53,16 @@ class Bare:
 
     def start(self, number: str) -> None:
         """Through the loop's door."""
-        self._door.sendall(json.dumps(start(number)).encode() + b"\n")
-        assert self._door.recv(64) == b"ok\n"
-        self._placed += 1
+        if not hasattr(self._doors, "one"):
+            self._doors.one = _connected(self._port)
+        self._doors.one.sendall(json.dumps(start(number)).encode() + b"\n")
+        assert self._doors.one.recv(64) == b"ok\n"
+        with self._counting:
+            self._placed += 1
 
     def ended_of(self, numbers: Sequence[str]) -> set[str]:
         """Which of these orders' sagas have ended."""
-        return self._tables.ended_of(numbers)
+        return self._tables.ended_of([saga_of(number) for number in numbers])
 
     def findings(self) -> list[str]:
         return self._tables.findings(self._placed)

@@ -28,11 +28,11 @@ class Contestant(Protocol):
         """What is wrong after everything ended; nothing if all is right."""
 
 
-class Doored(Protocol):
+class Doored(Contestant, Protocol):
     """One that also starts sagas through its door, and is asked for single ones: for latencies."""
 
     def start(self, number: str) -> None:
-        """Start one saga; returns when its start is durable."""
+        """Start one saga; returns when its start is durable. May be called from several threads."""
 
     def ended_of(self, numbers: Sequence[str]) -> set[str]:
-        """Which of these orders' sagas have ended."""
+        """Which of these orders' sagas have ended. Called from one thread."""

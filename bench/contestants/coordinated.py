@@ -10,7 +10,7 @@ from bench.contestants.databases import Databases
 from bench.order import STEPS
 
 ENDED = "SELECT count(*) FROM amends.saga WHERE ended_at IS NOT NULL"
-ENDED_OF = "SELECT key FROM amends.saga WHERE key = ANY(%s) AND ended_at IS NOT NULL"
+ENDED_OF = "SELECT key FROM amends.saga WHERE id = ANY(%s::uuid[]) AND ended_at IS NOT NULL"
 LEFT = """
     SELECT (SELECT count(*) FROM amends.saga WHERE status <> 'completed'), (SELECT count(*) FROM amends.timer),
         (SELECT count(*) FROM amends.step WHERE phase <> 'settled' OR did <> 'done'),
@@ -38,9 +38,9 @@ class Tables:
         assert row is not None
         return int(row[0])
 
-    def ended_of(self, numbers: Sequence[str]) -> set[str]:
-        """Which of these orders' sagas have ended."""
-        return {row[0] for row in self._connection.execute(ENDED_OF, (list(numbers),))}
+    def ended_of(self, ids: Sequence[str]) -> set[str]:
+        """The orders of those of these sagas that have ended."""
+        return {row[0] for row in self._connection.execute(ENDED_OF, (list(ids),))}
 
     def findings(self, sagas: int) -> list[str]:
         """Each saga completed, each step done once, with its effect and barrier row; nothing left to do."""
