@@ -75,7 +75,8 @@ def simulate_with(seeds: range, jobs: int, told: Callable[[Simulated], None]) ->
             told(simulate(chunk))
         return
     with ProcessPoolExecutor(jobs, initializer=_follow_the_parent) as pool:
-        with _interrupts_wait():  # A process that is only just beginning would die of one, and the pool with it.
+        # A process that is only just beginning would die of one, and the pool with it.
+        with _interrupts_wait():
             left: set[Future[Simulated]] = {pool.submit(simulate, chunk) for chunk in chunks}
         try:
             while left:
