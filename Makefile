@@ -1,13 +1,15 @@
 # make demo   a thousand orders through coordinator, outbox and three participants; needs Python and make, no servers
 # make test   the tests, against a real PostgreSQL and a real RabbitMQ
 # make check  lint, format, types, import rules
+# make bench  amends beside a bare loop, DBOS and Celery, with real servers; under 15 minutes on two cores
+# make bench-quick   the same in short, under 3 minutes
 # make simulate   20,000 towns in which everything goes wrong; under 15 minutes on two cores
 # make clean  back to the fresh clone
 #
-# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo, to pytest or to the simulator.
+# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo, to pytest, to the benchmark or to the simulator.
 
 .POSIX:
-.PHONY: help demo test check simulate clean
+.PHONY: help demo test check bench bench-quick simulate clean
 
 BIN = .venv/bin
 
@@ -30,6 +32,13 @@ check: .venv/dev
 	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo
 	$(BIN)/lint-imports
 
+# The others it is measured beside are installed with it.
+bench: .venv/bench
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: .venv/bench
+	@$(BIN)/python -m bench --quick $(ARGS)
+
 # Other seeds than the 2,000 of `make test`. A failing run prints its seed and the invariant that it breaks.
 simulate: .venv/dev
 	@$(BIN)/amends simulate --seed 100000 --runs 20000 $(ARGS)
@@ -38,9 +47,13 @@ clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The stamps: installed again only when the project file changed. `dev` holds all that `embedded` does.
+# The stamps: installed again only when the project file changed. `bench` holds all that `dev` does, and `dev` all that
+# `embedded` does.
 .venv/embedded: pyproject.toml tools/install
 	@tools/install .venv embedded
 
 .venv/dev: pyproject.toml tools/install
 	@tools/install .venv dev
+
+.venv/bench: pyproject.toml tools/install
+	@tools/install .venv bench

@@ -185,10 +185,19 @@ def test_what_was_installed_for_development_serves_the_demo_too(machine: Machine
     assert (machine.home / ".venv/dev").exists()
 
 
+def test_what_was_installed_for_the_benchmark_serves_the_tests_and_the_demo_too(machine: Machine) -> None:
+    machine.has("python3", 313)
+
+    assert machine.install("bench").returncode == 0
+
+    for stamp in ("bench", "dev", "embedded"):
+        assert (machine.home / ".venv" / stamp).exists()
+
+
 def test_make_tells_what_it_can_do() -> None:
     ended = subprocess.run(["make", "--silent"], cwd=ROOT, capture_output=True, text=True, check=True)
 
-    for target in ("make demo", "make test", "make check", "make clean"):
+    for target in ("make demo", "make test", "make check", "make bench", "make clean"):
         assert target in ended.stdout
 
 
