@@ -1,0 +1,108 @@
+"""Celery: a chain of three tasks (bench/peers/celery_app.py), without a result backend or with the database as one.
+
+Its tasks do nothing: there is no database of theirs, and so no effect to be done once.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from kombu import Connection
+from kombu.transport.native_delayed_delivery import level_name
+
+from bench.contestants.databases import sqlalchemy_url
+from bench.contestants.processes import Processes
+from bench.order import STEPS
+from bench.peers.celery_app import application, placed
+from bench.servers import Servers
+
+STORED = "SELECT count(*) FILTER (WHERE status = 'SUCCESS'), count(*) FROM celery_taskmeta"
+
+
+class Celery:
+    """Running."""
+
+    def __init__(self, processes: Processes, broker: str, database: str, queue: str, ended: Path) -> None:
+        self.name = "Celery, database results" if database else "Celery"
+        self._processes = processes
+        self._database = database
+        self._app = application(broker, sqlalchemy_url(database) if database else "", queue)
+        self._ended = ended
+        self._placed = 0
+
+    def close(self) -> None:
+        """Leave the broker."""
+        self._app.close()
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        return self._processes.pids
+
+    def place(self, numbers: Sequence[str]) -> None:
+        with self._app.producer_pool.acquire() as producer:
+            for number in numbers:
+                placed(self._app, number).apply_async(producer=producer)
+        self._placed += len(numbers)
+
+    def turn(self) -> None:
+        """The workers run by themselves."""
+
+    def ended(self) -> int:
+        self._processes.check()
+        return self._ended.stat().st_size
+
+    def findings(self) -> list[str]:
+        """As many last tasks ran as chains were placed; with a database, each task's result is in it."""
+        found = []
+        if self.ended() != self._placed:
+            found.append(f"{self.ended()} chains ended instead of {self._placed}")
+        if self._database:
+            with psycopg.connect(self._database) as connection:
+                stored = connection.execute(STORED).fetchone()
+            if stored != (len(STEPS) * self._placed, len(STEPS) * self._placed):
+                found.append(f"of {len(STEPS) * self._placed} results (successes, all): {stored}")
+        return found
+
+
+@contextmanager
+def celery(
+    servers: Servers, *, results: bool = False, workers: int = 2, concurrency: int = 1, pool: str = "prefork"
+) -> Iterator[Celery]:
+    """Running until the block ends. `results`: kept in the database on the same PostgreSQL."""
+    queue = f"celery-{uuid4().hex[:8]}"
+    with ExitStack() as ends:
+        ended = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="amends-bench-"))) / "ended"
+        ended.touch()
+        database = ""
+        if results:
+            database = servers.create_database("results")
+            ends.callback(servers.drop_database, database)
+        ends.callback(_forget, servers.broker_url, queue)
+        processes = ends.enter_context(Processes())
+        for number in range(workers):
+            processes.start(
+                f"worker{number or ''}",
+                *("bench.peers.celery_app", servers.broker_url, sqlalchemy_url(database) if database else ""),
+                *(queue, os.fspath(ended), pool, str(concurrency)),
+            )
+        running = Celery(processes, servers.broker_url, database, queue, ended)
+        ends.callback(running.close)
+        yield running
+
+
+def _forget(broker: str, queue: str) -> None:
+    """Delete its queues and exchanges: who runs next shall not pay for them."""
+    with Connection(broker) as connection:
+        channel = connection.channel()
+        channel.queue_delete(queue)
+        channel.exchange_delete(queue)
+        for level in range(28):
+            channel.queue_delete(level_name(level))
+            channel.exchange_delete(level_name(level))
+        channel.exchange_delete("celery_delayed_delivery")
