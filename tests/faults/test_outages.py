@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amends.db.private_postgres import PrivatePostgres
-from amends.demo.orders import own_orders
-from tests.faults.patience import answered_first, answered_orders
+from tests.faults.patience import answered_first, answered_orders, served_orders
 from tests.faults.town import Town, assert_all_hold, town
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbit import PrivateRabbit, RabbitServer
@@ -83,9 +82,10 @@ def test_postgresql_is_killed_and_a_participant_stays_down(
     A participant is down for longer than all its timeouts (2 s each, retried within the second). Guard: open breakers
     in Gate.held, without which commands go on being sent.
     """
-    with town(private_postgres.url(), rabbit.url, prefix, own_orders()) as place:
+    orders = served_orders()
+    with town(private_postgres.url(), rabbit.url, prefix, orders) as place:
         place.start_all()
-        place.place(SAGAS)
+        place.place(len(orders))
         some_ended(place, 100)
 
         private_postgres.kill()
