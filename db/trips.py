@@ -1,0 +1,162 @@
+"""Several statements in one round trip to the database, where the driver can: psycopg 3 with its pipeline mode.
+
+On any other driver they run one after another. The pipeline is never left on: between two calls the connection is as
+every user of SQLAlchemy and psycopg knows it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+
+class Statement(NamedTuple):
+    """SQL with named parameters in the driver's own style, and their values; None for SQL without any."""
+
+    sql: str
+    values: Mapping[str, object] | None = None
+
+
+class Told(NamedTuple):
+    """What a statement answered: how many rows it touched, and those it returned."""
+
+    rowcount: int
+    rows: Sequence[Sequence[Any]] = ()
+
+
+_BEGIN: Final = Statement("BEGIN ISOLATION LEVEL READ COMMITTED")
+_COMMIT: Final = Statement("COMMIT")
+_CURSORS_MAX: Final = 50
+_IDLE, _IN_TRANSACTION = 0, 2  # libpq's PQTRANS_IDLE and PQTRANS_INTRANS
+
+
+def one_trip(connection: Connection, statements: Sequence[Statement]) -> list[Told]:
+    """Run these in the connection's transaction, which they begin if none is open; their answers, in order.
+
+    Raises: DBAPIError for the first that fails; those after it have not run.
+    """
+    driver = _pipelining(connection)
+    if driver is None:
+        return [_alone(connection, statement) for statement in statements]
+    if not connection.in_transaction():
+        connection.begin()
+    begins = _status(driver) == _IDLE and _begins_plainly(driver)
+    answers = _piped(connection, driver, [_BEGIN, *statements] if begins else statements)
+    return answers[1:] if begins else answers
+
+
+def commit_with(connection: Connection, statements: Sequence[Statement]) -> list[Told] | None:
+    """Run these in the open transaction and COMMIT it, in one round trip; their answers, in order.
+
+    None: this connection cannot, and nothing was done. Raises: DBAPIError for the first that fails; the transaction is
+    not committed then, unless `undecided` says that nobody knows.
+    """
+    driver = _pipelining(connection)
+    if driver is None or _status(driver) != _IN_TRANSACTION:
+        return None
+    answers = _piped(connection, driver, [*statements, _COMMIT])
+    # For the driver nothing is open any more; SQLAlchemy and its listeners are told.
+    connection.commit()
+    return answers[:-1]
+
+
+def undecided(error: DBAPIError) -> bool:
+    """After `commit_with` raised: whether the COMMIT may have happened, since the connection broke."""
+    return bool(error.connection_invalidated)
+
+
+def _alone(connection: Connection, statement: Statement) -> Told:
+    result = connection.exec_driver_sql(statement.sql, statement.values)
+    return Told(result.rowcount, result.all() if result.returns_rows else ())
+
+
+def _piped(connection: Connection, driver: Any, statements: Sequence[Statement]) -> list[Told]:
+    cursors = [
+        None if values is None else _cursor(connection, driver, sql, number)
+        for number, (sql, values) in enumerate(statements)
+    ]
+    try:
+        with driver.pipeline() as pipeline:
+            for cursor, (sql, values) in zip(cursors, statements, strict=True):
+                if cursor is None:
+                    # Past the cursor, which would put a BEGIN, and a round trip for it, before a first statement.
+                    driver.pgconn.send_query_params(sql.encode(), None)
+                    pipeline.result_queue.append(None)
+                else:
+                    cursor.execute(sql, values)
+    except sys.modules["psycopg"].Error as error:
+        raise _wrapped(connection, driver, error) from error
+    return [_NOTHING_TOLD if cursor is None else _told(cursor) for cursor in cursors]
+
+
+def _cursor(connection: Connection, driver: Any, sql: str, place: int) -> Any:
+    """A cursor that runs nothing but this statement at this place: it knows how the values are written already."""
+    known = connection.info.setdefault("amends_cursors", {})
+    cursor = known.get((sql, place))
+    if cursor is None:
+        psycopg = sys.modules["psycopg"]
+        if len(known) >= _CURSORS_MAX:
+            known.clear()
+        cursor = known[sql, place] = psycopg.Cursor(driver, row_factory=psycopg.rows.tuple_row)
+    return cursor
+
+
+_NOTHING_TOLD: Final = Told(-1)
+
+
+def _told(cursor: Any) -> Told:
+    return Told(cursor.rowcount, cursor.fetchall() if cursor.rownumber is not None else ())
+
+
+def _wrapped(connection: Connection, driver: Any, error: Exception) -> BaseException:
+    """The error as SQLAlchemy raises it; a connection that broke is thrown away, as SQLAlchemy does."""
+    broke = bool(driver.closed or driver.broken)
+    if broke:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        None,
+        None,
+        error,
+        sys.modules["psycopg"].Error,
+        hide_parameters=True,
+        connection_invalidated=broke,
+        dialect=connection.dialect,
+    )
+
+
+def _pipelining(connection: Connection) -> Any:
+    """The driver's connection, if it is psycopg's and can do this; else None."""
+    if connection.dialect.driver != "psycopg":
+        return None
+    driver: Any = connection.connection.driver_connection
+    kind = type(driver)
+    if kind not in _can_pipeline:
+        _can_pipeline[kind] = _tried(driver)
+    return driver if _can_pipeline[kind] and not driver.autocommit else None
+
+
+_can_pipeline: Final[dict[type, bool]] = {}
+
+
+def _tried(driver: Any) -> bool:
+    """Whether this kind of connection can: an old libpq has no pipeline."""
+    psycopg = sys.modules["psycopg"]
+    if not (isinstance(driver, psycopg.Connection) and psycopg.Pipeline.is_supported()):
+        return False
+    with driver.pipeline() as pipeline:
+        return hasattr(pipeline, "result_queue")  # How psycopg is told of what is sent past its cursors.
+
+
+def _status(driver: Any) -> Any:
+    """What the transaction is in: compare with psycopg's TransactionStatus."""
+    return driver.pgconn.transaction_status
+
+
+def _begins_plainly(driver: Any) -> bool:
+    """Whether the driver would begin the transaction with no other options than we do."""
+    level = sys.modules["psycopg"].IsolationLevel.READ_COMMITTED
+    return driver.isolation_level == level and driver.read_only is None and driver.deferrable is None
