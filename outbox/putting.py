@@ -24,7 +24,7 @@ from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
 from amends.outbox.message import Message
 from amends.outbox.storage import headers_text
 from amends.outbox.store import not_installed
-from amends.outbox.store_postgresql import insert_values
+from amends.outbox.store_postgresql import insert_one_values
 from amends.outbox.store_sqlite import row_values
 
 if TYPE_CHECKING:
@@ -114,12 +114,24 @@ def _put_sqlalchemy(connection: Connection, message: Message, table: str, schema
         raise UnsupportedSession(_AUTOCOMMIT)
     outbox = _table(table, schema)
     with not_installed(outbox.fullname, DBAPIError):
+        if connection.dialect.driver == "psycopg":
+            return _put_text(connection, message, table, schema)
         if message.key is not None and dialect == "postgresql":
             # A statement of its own: the id must be drawn after the lock is held (O6).
             lock = cast(key_hash(table, message.key), BigInteger)
             connection.execute(select(func.pg_advisory_xact_lock(lock))).close()
         insert = outbox.insert().values(**_columns(message, dialect)).returning(outbox.c.id)
         return int(connection.execute(insert).scalar_one())
+
+
+def _put_text(connection: Connection, message: Message, table: str, schema: str | None) -> int:
+    """By the statement itself: building it anew for each message would cost more than all else."""
+    if message.key is not None:
+        lock = {"keys": [key_hash(table, message.key)]}
+        # A statement of its own: the id must be drawn after the lock is held (O6).
+        connection.exec_driver_sql(sql_postgresql.LOCK_KEYS, lock).close()
+    inserted = connection.exec_driver_sql(_insert(table, schema), insert_one_values(message, None))
+    return int(inserted.scalar_one())
 
 
 def _columns(message: Message, dialect: str) -> dict[str, object]:
@@ -154,7 +166,7 @@ def _put_psycopg(session: Any, message: Message, table: str, schema: str | None)
     with not_installed(table, error), session.cursor(row_factory=_rows()) as cursor:
         if message.key is not None:
             cursor.execute(sql_postgresql.LOCK_KEYS, {"keys": [key_hash(table, message.key)]}, prepare=False)
-        cursor.execute(statement, insert_values([message], None), prepare=False)
+        cursor.execute(statement, insert_one_values(message, None), prepare=False)
         return int(cursor.fetchone()[0])
 
 
@@ -166,14 +178,19 @@ async def _aput_psycopg(session: Any, message: Message, table: str, schema: str 
             if message.key is not None:
                 lock = {"keys": [key_hash(table, message.key)]}
                 await cursor.execute(sql_postgresql.LOCK_KEYS, lock, prepare=False)
-            await cursor.execute(statement, insert_values([message], None), prepare=False)
+            await cursor.execute(statement, insert_one_values(message, None), prepare=False)
             return int((await cursor.fetchone())[0])
 
 
 def _psycopg(table: str, schema: str | None) -> tuple[str, type[Exception]]:
-    quoted = postgresql.dialect().identifier_preparer.format_table(_table(table, schema))  # type: ignore[no-untyped-call,unused-ignore]
     error: type[Exception] = sys.modules["psycopg"].Error
-    return sql_postgresql.INSERT.replace("$outbox", quoted), error
+    return _insert(table, schema), error
+
+
+@lru_cache(maxsize=16)
+def _insert(table: str, schema: str | None) -> str:
+    quoted = postgresql.dialect().identifier_preparer.format_table(_table(table, schema))  # type: ignore[no-untyped-call,unused-ignore]
+    return sql_postgresql.INSERT_ONE.replace("$outbox", quoted)
 
 
 def _rows() -> Any:

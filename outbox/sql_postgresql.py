@@ -35,6 +35,20 @@ ORDER BY m.place
 RETURNING id
 """
 
+# Store one message: most transactions have no more, and arrays of one cost their client several times as much.
+INSERT_ONE: Final = """
+INSERT INTO $outbox (
+    message_id, exchange, routing_key, type, correlation_id, reply_to, headers, expiration_ms, body,
+    ordering_key, needs_receipt, created_at, due_at, owner
+)
+VALUES (
+    %(message_id)s, %(exchange)s, %(routing_key)s, %(type)s, %(correlation_id)s, %(reply_to)s, %(headers)s,
+    %(expiration_ms)s, %(body)s, %(ordering_key)s, %(needs_receipt)s, statement_timestamp(),
+    statement_timestamp() + %(delay_s)s::float8 * interval '1 second', %(owner)s
+)
+RETURNING id
+"""
+
 # Delete confirmed rows; tell the ordering keys among them. What needs a receipt goes by its receipt only (O1).
 DELETE: Final = """
 WITH gone AS (

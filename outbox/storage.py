@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection
 
+from amends.db.trips import Statement
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.wire import Receipt
 
@@ -85,7 +86,9 @@ class Storage(Protocol):
     def insert(
         self, connection: Connection, messages: Sequence[Message], owner: UUID | None
     ) -> list[int]: ...
+    def inserting(self, messages: Sequence[Message], owner: UUID | None) -> Statement | None: ...
     def delete(self, connection: Connection, ids: Sequence[int]) -> None: ...
+    def deleting(self, ids: Sequence[int]) -> Statement | None: ...
     def receive(self, connection: Connection, receipts: Sequence[Receipt]) -> int: ...
     def claim(
         self, connection: Connection, rows_max: int, lease_s: float

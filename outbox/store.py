@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from amends.db.trips import Statement
 from amends.outbox.errors import OutboxNotInstalled, UnsupportedSession
 from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
 from amends.outbox.message import Message, OutboxRow
@@ -84,6 +85,31 @@ class OutboxStore:
         if ids:
             with self._storage(connection) as storage:
                 storage.delete(connection, ids)
+
+    def inserting(
+        self, connection: Connection, messages: Sequence[Message], owner: UUID | None = None
+    ) -> Statement | None:
+        """The statement of `insert`, for whoever sends it together with others; it answers with the ids, unordered.
+
+        None where it takes more than one: with keys, on SQLite. Raises: MessageTooLarge (O5).
+        """
+        if any(message.key is not None for message in messages):
+            return None
+        for message in messages:
+            check(message, self._body_bytes_max)
+        with self._storage(connection) as storage:
+            return storage.inserting(messages, owner)
+
+    def deleting(self, connection: Connection, ids: Sequence[int]) -> Statement | None:
+        """The statement of `delete` for rows that have an owner, and so no key; None on SQLite."""
+        with self._storage(connection) as storage:
+            return storage.deleting(ids)
+
+    @contextmanager
+    def naming_tables(self) -> Iterator[None]:
+        """While statements of `inserting` and `deleting` run: says which table is missing, if one is."""
+        with not_installed(self._outbox.fullname):
+            yield
 
     def claim(self, connection: Connection, rows_max: int, lease_s: float) -> list[OutboxRow]:
         """Lease up to `rows_max` due rows for `lease_s` seconds, oldest first, in id order.

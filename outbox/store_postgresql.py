@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult
 
+from amends.db.trips import Statement
 from amends.outbox import sql_postgresql as sql
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.storage import (
@@ -41,11 +42,19 @@ class PostgresStorage:
         self._run(connection, "LOCK_KEYS", {"keys": list(hashes)}).close()
 
     def insert(self, connection: Connection, messages: Sequence[Message], owner: UUID | None) -> list[int]:
-        inserted = self._run(connection, "INSERT", insert_values(messages, owner))
+        inserted = connection.exec_driver_sql(*self.inserting(messages, owner))
         return sorted(inserted.scalars())
+
+    def inserting(self, messages: Sequence[Message], owner: UUID | None) -> Statement:
+        if len(messages) == 1:
+            return Statement(self._sql["INSERT_ONE"], insert_one_values(messages[0], owner))
+        return Statement(self._sql["INSERT"], insert_values(messages, owner))
 
     def delete(self, connection: Connection, ids: Sequence[int]) -> None:
         self._wake(connection, "DELETE", {"ids": list(ids)})
+
+    def deleting(self, ids: Sequence[int]) -> Statement:
+        return Statement(self._sql["DELETE"], {"ids": list(ids)})
 
     def receive(self, connection: Connection, receipts: Sequence[Receipt]) -> int:
         return self._wake(
@@ -144,6 +153,25 @@ def insert_values(messages: Sequence[Message], owner: UUID | None) -> dict[str, 
         "needs_receipt": [message.needs_receipt for message in messages],
         "delay_s": [float(message.delay_s) for message in messages],
         "owner": owner,
+    }
+
+
+def insert_one_values(message: Message, owner: UUID | None) -> dict[str, object]:
+    """The bound values of INSERT_ONE. What is ordered or delayed has no owner: it is swept."""
+    return {
+        "message_id": message.message_id,
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+        "type": message.type,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
+        "headers": headers_text(message),
+        "expiration_ms": message.expiration_ms,
+        "body": message.body,
+        "ordering_key": message.key,
+        "needs_receipt": message.needs_receipt,
+        "delay_s": float(message.delay_s),
+        "owner": owner if message.key is None and message.delay_s <= 0 else None,
     }
 
 

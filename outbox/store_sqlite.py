@@ -54,8 +54,14 @@ class SqliteStorage:
             ids += sorted(connection.exec_driver_sql(statement, values).scalars())
         return ids
 
+    def inserting(self, messages: Sequence[Message], owner: UUID | None) -> None:
+        """None: there may be more of them than a statement takes, and a trip costs nothing here."""
+
     def delete(self, connection: Connection, ids: Sequence[int]) -> None:
         self._delete(connection, "DELETE", ids)
+
+    def deleting(self, ids: Sequence[int]) -> None:
+        """None, as `inserting`."""
 
     def drop_parked(self, connection: Connection, ids: Sequence[int]) -> int:
         return self._delete(connection, "DROP", ids)
