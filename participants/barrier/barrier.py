@@ -6,7 +6,7 @@ Refused from an undo or confirm stores nothing (B3), any other error leaves no t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from amends.db.crashpoints import crash_point
+from amends.db.trips import Statement
 from amends.outbox.wire import Command, Op, Outcome
 from amends.participants.barrier.answers import Answer, clipped, failed
 from amends.participants.barrier.judge import (
@@ -32,7 +33,11 @@ from amends.participants.errors import HandlerEndedTransaction, Refused
 # Runs the handler and gives its result as JSON. Raises: Refused, and whatever the handler raises.
 Runner: TypeAlias = Callable[[Run], bytes]
 
+# Takes statements that are to run before the transaction's COMMIT, in this order; the caller sends them with it.
+Later: TypeAlias = Callable[[Statement], None]
+
 CALL_IN_DOUBT: Final = "an external call never told its outcome"
+SAVEPOINT_GONE: Final = "its savepoint is gone"
 _NO_SAVEPOINT: Final = ("3B001", "25P01")
 
 
@@ -51,19 +56,33 @@ class Barrier:
     def __init__(self, store: BarrierStore) -> None:
         self._store = store
 
-    def do(self, connection: Connection, command: Command, run: Runner) -> Answer:
-        """B1. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises but Refused."""
-        verdict = self._judge_do(connection, command, external=False)
-        if isinstance(verdict, Answer):
-            return verdict
+    def do(self, connection: Connection, command: Command, run: Runner, later: Later | None = None) -> Answer:
+        """B1. With `later`, what it writes last is left to that; `ended_by_handler` then reads the error, if any.
+
+        Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises but Refused.
+        """
+        key = key_of(command)
+        saved = self._store.claim_and_save(
+            connection, key, Op.DO, Stand.CALLING, round_=command.round, started_at=command.started_at
+        )
+        if saved:
+            # An undo row never stands without its do row, so there is none to read.
+            verdict = Run(args=bytes(command.args))
+        else:
+            judged = self._judge_do(connection, command, external=False)
+            if isinstance(judged, Answer):
+                return judged
+            verdict = judged
+            self._store.savepoint(connection)
         try:
-            result = self._in_savepoint(connection, verdict, run)
+            result = _ran(verdict, run)
         except Refused as refusal:
             self._undo_handler(connection)
             settled = _refusal(command, verdict, refusal, verdict.calls)
         else:
+            self._keep_handler(connection, later)
             settled = _success(command, verdict, result, verdict.calls)
-        self._store.settle(connection, key_of(command), Op.DO, settled)
+        self._write(connection, [self._store.settling(key, Op.DO, settled)], later)
         return _answer(settled)
 
     def do_together(
@@ -71,17 +90,17 @@ class Barrier:
         connection: Connection,
         commands: Mapping[StepKey, Command],
         run: Callable[[Command, Run], bytes],
+        later: Later | None = None,
     ) -> dict[StepKey, Answer]:
         """B7: run those of these `do` commands that are new, without savepoints: if one raises, all must roll back.
 
-        The others are left to be taken through one by one. Raises: HandlerEndedTransaction, and what `run` raises,
-        Refused too.
+        The others are left to be taken through one by one. `later` as in `do`. Raises: HandlerEndedTransaction, and
+        what `run` raises, Refused too.
         """
         claims = [Claim(key, command.round, command.started_at) for key, command in commands.items()]
         new = self._store.claim_new(connection, claims)
         if not new:
             return {}
-        self._store.savepoint(connection)
         settled: dict[StepKey, Settled] = {}
         for key, command in commands.items():
             if key in new:
@@ -89,8 +108,8 @@ class Barrier:
                 verdict = Run(args=bytes(command.args))
                 settled[key] = _success(command, verdict, run(command, verdict), 0)
                 crash_point("participant.handler.after")
-        self._keep_handler(connection)
-        self._store.settle_new(connection, settled)
+        self._keep_handler(connection, later)
+        self._write(connection, self._store.settling_new(settled), later)
         return {key: _answer(one) for key, one in settled.items()}
 
     def undo(self, connection: Connection, command: Command, run: Runner) -> Answer:
@@ -224,14 +243,23 @@ class Barrier:
 
     def _in_savepoint(self, connection: Connection, verdict: Run, run: Runner) -> bytes:
         self._store.savepoint(connection)
-        crash_point("participant.barrier.after")
-        result = run(verdict)
-        crash_point("participant.handler.after")
+        result = _ran(verdict, run)
         self._keep_handler(connection)
         return result
 
-    def _keep_handler(self, connection: Connection) -> None:
-        self._in_our_transaction(self._store.release, connection)
+    def _keep_handler(self, connection: Connection, later: Later | None = None) -> None:
+        if later is None:
+            self._in_our_transaction(self._store.release, connection)
+        else:
+            later(self._store.releasing)
+
+    @staticmethod
+    def _write(connection: Connection, statements: Iterable[Statement], later: Later | None) -> None:
+        for statement in statements:
+            if later is None:
+                connection.exec_driver_sql(*statement)
+            else:
+                later(statement)
 
     def _undo_handler(self, connection: Connection) -> None:
         self._in_our_transaction(self._store.rollback_to, connection)
@@ -242,12 +270,21 @@ class Barrier:
         try:
             statement(connection)
         except DBAPIError as error:
-            gone = getattr(error.orig, "sqlstate", None) in _NO_SAVEPOINT or "no such savepoint" in str(
-                error.orig
-            )
-            if not gone:
+            if not ended_by_handler(error):
                 raise
-            raise HandlerEndedTransaction("its savepoint is gone") from error
+            raise HandlerEndedTransaction(SAVEPOINT_GONE) from error
+
+
+def ended_by_handler(error: DBAPIError) -> bool:
+    """Whether the handler's savepoint, and so the transaction that it was in, had ended before we ended it (B4)."""
+    return getattr(error.orig, "sqlstate", None) in _NO_SAVEPOINT or "no such savepoint" in str(error.orig)
+
+
+def _ran(verdict: Run, run: Runner) -> bytes:
+    crash_point("participant.barrier.after")
+    result = run(verdict)
+    crash_point("participant.handler.after")
+    return result
 
 
 def key_of(command: Command) -> StepKey:

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from amends.db.errors import UnsupportedDatabase
+from amends.db.trips import Statement, one_trip
 from amends.outbox.wire import Op
 from amends.participants.barrier.rows import BarrierRow, Stand, StepKey
 from amends.participants.barrier.sql_postgresql import POSTGRESQL
@@ -62,6 +63,22 @@ class BarrierStore:
         self._sql = _DIALECTS[dialect]
         self._lock_timeout = f"{int(lock_timeout_s * 1000)}ms"
         self._horizon_s = retention_s - DAY_S
+        self._savepoint = Statement(self._sql.savepoint)
+
+    def claim_and_save(
+        self, connection: Connection, key: StepKey, op: Op, stand: Stand, *, round_: int, started_at: int
+    ) -> bool:
+        """Insert the row, hold it and begin the part that a refusal undoes, in one round trip; False: `claim` it.
+
+        Waits like `claim`.
+        """
+        insert = Statement(self._sql.insert, self._wish(key, op, stand, round_, started_at))
+        inserted, _ = one_trip(connection, (insert, self._savepoint))
+        if inserted.rowcount == 1:
+            return True
+        # The row that stands is not to be locked inside: what undoes a refusal would let it go.
+        self.release(connection)
+        return False
 
     def claim(
         self, connection: Connection, key: StepKey, op: Op, stand: Stand, *, round_: int, started_at: int
@@ -73,14 +90,7 @@ class BarrierStore:
 
         Raises: Expired (B6), Vanished.
         """
-        parameters = {
-            **self._key(key, op),
-            "round": round_,
-            "stand": stand.value,
-            "started_s": started_at / 1000,
-            "horizon_s": self._horizon_s,
-            "lock_timeout": self._lock_timeout,
-        }
+        parameters = self._wish(key, op, stand, round_, started_at)
         if connection.exec_driver_sql(self._sql.insert, parameters).rowcount == 1:
             return None
         connection.exec_driver_sql(self._sql.limit_locks, parameters)
@@ -98,40 +108,36 @@ class BarrierStore:
         raise Vanished
 
     def claim_new(self, connection: Connection, claims: Sequence[Claim]) -> set[StepKey]:
-        """Insert the do rows of those that are new, and hold them; the keys of these (B7).
+        """Insert the do rows of those that are new, and hold them; the keys of these (B7). Then begin a savepoint.
 
         Waits like `claim`. One that stands already, or that is too old to tell, is not among them.
         """
         if self._sql.insert_many is None:
-            return {claim.key for claim in claims if self._insert(connection, claim)}
-        inserted = connection.exec_driver_sql(
-            self._sql.insert_many,
-            {
-                "sagas": [self._sql.uuid(claim.key.saga) for claim in claims],
-                "paths": [claim.key.path for claim in claims],
-                "rounds": [claim.round for claim in claims],
-                "started_s": [claim.started_at / 1000 for claim in claims],
-                "horizon_s": self._horizon_s,
-                "lock_timeout": self._lock_timeout,
-            },
-        )
-        return {StepKey(row.saga_id, row.path) for row in inserted}
+            new = {claim.key for claim in claims if self._insert(connection, claim)}
+            self.savepoint(connection)
+            return new
+        values = {
+            "sagas": [self._sql.uuid(claim.key.saga) for claim in claims],
+            "paths": [claim.key.path for claim in claims],
+            "rounds": [claim.round for claim in claims],
+            "started_s": [claim.started_at / 1000 for claim in claims],
+            "horizon_s": self._horizon_s,
+            "lock_timeout": self._lock_timeout,
+        }
+        inserted, _ = one_trip(connection, (Statement(self._sql.insert_many, values), self._savepoint))
+        return {StepKey(saga, path) for saga, path in inserted.rows}
 
-    def settle_new(self, connection: Connection, settled: Mapping[StepKey, Settled]) -> None:
-        """Write what became of rows that `claim_new` inserted: all are done."""
+    def settling_new(self, settled: Mapping[StepKey, Settled]) -> list[Statement]:
+        """What writes what became of rows that `claim_new` inserted: all are done."""
         if self._sql.settle_many is None:
-            for key, one in settled.items():
-                self.settle(connection, key, Op.DO, one)
-            return
-        connection.exec_driver_sql(
-            self._sql.settle_many,
-            {
-                "sagas": [self._sql.uuid(key.saga) for key in settled],
-                "paths": [key.path for key in settled],
-                "args": [one.args for one in settled.values()],
-                "results": [one.result for one in settled.values()],
-            },
-        )
+            return [self.settling(key, Op.DO, one) for key, one in settled.items()]
+        values = {
+            "sagas": [self._sql.uuid(key.saga) for key in settled],
+            "paths": [key.path for key in settled],
+            "args": [one.args for one in settled.values()],
+            "results": [one.result for one in settled.values()],
+        }
+        return [Statement(self._sql.settle_many, values)]
 
     def lock(self, connection: Connection, key: StepKey, op: Op) -> BarrierRow | None:
         """The row that stands, held until the transaction ends."""
@@ -143,7 +149,11 @@ class BarrierStore:
 
     def settle(self, connection: Connection, key: StepKey, op: Op, settled: Settled) -> None:
         """Write what became of a held row."""
-        connection.exec_driver_sql(self._sql.settle, {**self._key(key, op), **_values(settled)})
+        connection.exec_driver_sql(*self.settling(key, op, settled))
+
+    def settling(self, key: StepKey, op: Op, settled: Settled) -> Statement:
+        """What writes what became of a held row."""
+        return Statement(self._sql.settle, {**self._key(key, op), **_values(settled)})
 
     def finalize(self, connection: Connection, key: StepKey, reason: str) -> None:
         """Make a held `refused` final, and a held, lapsed `calling` a final refusal in doubt."""
@@ -192,6 +202,11 @@ class BarrierStore:
         """Begin the part that a refusal undoes."""
         connection.exec_driver_sql(self._sql.savepoint)
 
+    @property
+    def releasing(self) -> Statement:
+        """What keeps what was done since the savepoint."""
+        return Statement(self._sql.release)
+
     def release(self, connection: Connection) -> None:
         """Keep what was done since the savepoint. Fails if the savepoint's transaction is over."""
         connection.exec_driver_sql(self._sql.release)
@@ -199,6 +214,16 @@ class BarrierStore:
     def rollback_to(self, connection: Connection) -> None:
         """Undo what was done since the savepoint. Fails if the savepoint's transaction is over."""
         connection.exec_driver_sql(self._sql.rollback_to)
+
+    def _wish(self, key: StepKey, op: Op, stand: Stand, round_: int, started_at: int) -> dict[str, Any]:
+        return {
+            **self._key(key, op),
+            "round": round_,
+            "stand": stand.value,
+            "started_s": started_at / 1000,
+            "horizon_s": self._horizon_s,
+            "lock_timeout": self._lock_timeout,
+        }
 
     def _insert(self, connection: Connection, claim: Claim) -> bool:
         parameters = {

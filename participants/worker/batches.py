@@ -14,9 +14,11 @@ from amends.participants.barrier.rows import StepKey
 from amends.participants.logging import command_scope
 from amends.participants.participant import Participant
 from amends.participants.worker.calling import Caller
+from amends.participants.worker.faults import LOCK_TIMEOUT, HandlerRaised, is_conflict, sqlstate
 from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.running import HandlerRuns
+from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.transactions import Transactions
 from amends.participants.worker.workspaces import HeldWorkspace
 
@@ -33,12 +35,14 @@ class Batches:
         transactions: Transactions,
         runs: HandlerRuns,
         guard: TransactionGuard,
+        size: BatchSize,
     ) -> None:
         self._participant = participant
         self._barrier = barrier
         self._transactions = transactions
         self._runs = runs
         self._guard = guard
+        self._size = size
 
     def done(self, inbounds: Sequence[Inbound], caller: Caller) -> list[tuple[Inbound, Answer]]:
         """Those that were new and are done now, durably; all others are to be obeyed one by one.
@@ -56,7 +60,9 @@ class Batches:
             return self._together(batch, caller)
         except StoreUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - Run alone, each tells for itself what is wrong.
+        except Exception as raised:  # noqa: BLE001 - Run alone, each tells for itself what is wrong.
+            error = raised.error if isinstance(raised, HandlerRaised) else raised
+            self._size.taken_apart(crosswise=is_conflict(error) or sqlstate(error) == LOCK_TIMEOUT)
             log.debug("batch_taken_apart", extra={"commands": len(batch), "error": type(error).__name__})
             return []
 
@@ -75,7 +81,7 @@ class Batches:
                         workspace.close()
 
             commands = {key: inbound.command for key, inbound in batch.items()}
-            answers = self._barrier.do_together(unit.connection, commands, run)
+            answers = self._barrier.do_together(unit.connection, commands, run, unit.later)
             answered = [(batch[key], answer) for key, answer in answers.items()]
             unit.messages += [inbound.reply(answer) for inbound, answer in answered]
         return answered

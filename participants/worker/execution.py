@@ -40,6 +40,7 @@ from amends.participants.worker.inbound import (
     read_inbound,
 )
 from amends.participants.worker.running import HandlerRuns
+from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.transactions import Transactions, Unwritten
 from amends.participants.worker.workspaces import HeldWorkspace
 
@@ -64,6 +65,7 @@ class Execution:
         metrics: ParticipantMetrics,
         *,
         lease_s: float,
+        batch: BatchSize,
     ) -> None:
         self._participant = participant
         self._prefix = prefix
@@ -72,8 +74,8 @@ class Execution:
         self._sender = sender
         self._guard = guard
         self._metrics = metrics
-        self._runs = HandlerRuns(guard, metrics)
-        self._batches = Batches(participant, barrier, transactions, self._runs, guard)
+        self._runs = HandlerRuns(guard, metrics, batch)
+        self._batches = Batches(participant, barrier, transactions, self._runs, guard, batch)
         self._external = ExternalCalls(barrier, transactions, self._runs, guard, lease_s)
 
     def obey(
@@ -159,10 +161,11 @@ class Execution:
                 answer = self._barrier.fence(unit.connection, command)
             else:
                 run = self._runner(unit.connection, inbound, handler, caller)
-                through = {Op.DO: self._barrier.do, Op.UNDO: self._barrier.undo}.get(
-                    command.op, self._barrier.confirm
-                )
-                answer = through(unit.connection, command, run)
+                if command.op is Op.DO:
+                    answer = self._barrier.do(unit.connection, command, run, unit.later)
+                else:
+                    through = self._barrier.undo if command.op is Op.UNDO else self._barrier.confirm
+                    answer = through(unit.connection, command, run)
             if not answer.durable:
                 raise Unwritten(answer)
             unit.messages.append(inbound.reply(answer))

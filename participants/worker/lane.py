@@ -1,6 +1,6 @@
 """One queue, one consumer, some threads that run its commands.
 
-receive --> inbox --> thread: obey --done--> ack
+receive --> waiting --> thread: obey --done--> ack
    ^                     |
    |                     +--database away--> nothing: the consumer is closed, the broker takes all back
    +---- the database is there again -------+
@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Final
 
 from amends.db.crashpoints import crash_point
@@ -23,6 +24,7 @@ from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.ports import Broker, Consumer, Delivery
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.gate import DatabaseGate
+from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -52,9 +54,9 @@ class Lane:
         threads: int,
         prefetch: int,
         time_limit_s: float,
-        batch: int = 1,
+        batch: BatchSize | None = None,
     ) -> None:
-        """`prefetch` is how many messages may be here at once, `batch` how many a thread takes at once."""
+        """`prefetch` is how many messages may be here at once, `batch` how many a thread takes at once (None: 1)."""
         self._broker = broker
         self._queue = queue
         self._obey = obey
@@ -62,8 +64,10 @@ class Lane:
         self._stopwatch = stopwatch
         self._prefetch = prefetch
         self._time_limit_s = time_limit_s
-        self._batch = batch
-        self._inbox: SimpleQueue[tuple[Consumer, Delivery] | None] = SimpleQueue()
+        self._batch = batch or BatchSize(1)
+        self._waiting: deque[tuple[Consumer, Delivery]] = deque()
+        # One call wakes one thread; who leaves something waiting calls the next. None ends a thread.
+        self._calls: SimpleQueue[bool | None] = SimpleQueue()
         self._consumer: Consumer | None = None
         self._stopping = threading.Event()
         self._stop_by = 0.0
@@ -92,7 +96,7 @@ class Lane:
         """Wait for the end that was asked for; whether every command under way finished."""
         self._receiver.join()
         for _ in self._threads:
-            self._inbox.put(None)
+            self._calls.put(None)
         finished = self._under_way == 0
         if finished:
             for thread in self._threads:
@@ -130,8 +134,10 @@ class Lane:
         backoff = Backoff(_RECONNECT_FIRST_S, _RECONNECT_LONGEST_S)
         while not self._stopping.is_set() and self._gate.is_open:
             try:
-                for delivery in consumer.receive(_RECEIVE_S):
-                    self._inbox.put((consumer, delivery))
+                deliveries = consumer.receive(_RECEIVE_S)
+                if deliveries:
+                    self._waiting.extend([(consumer, delivery) for delivery in deliveries])
+                    self._calls.put(True)
                 backoff.reset()
                 self.connected = True
             except BrokerUnavailable as error:
@@ -145,9 +151,7 @@ class Lane:
 
     def _forget_waiting(self) -> None:
         """Drop what no thread has begun: with the connection the broker has taken it back, and delivers it again."""
-        with suppress(Empty):
-            while True:
-                self._inbox.get_nowait()
+        self._waiting.clear()
 
     def _await_end(self, deadline: float) -> None:
         with self._change:
@@ -156,30 +160,32 @@ class Lane:
     def _work(self) -> None:
         caller = Caller(self._time_limit_s)
         try:
-            while (item := self._inbox.get()) is not None:
-                consumer, delivery = item
-                if self._begin(consumer):
+            while self._calls.get() is not None:
+                consumer, limit = self._consumer, self._batch.limit
+                deliveries = self._take(consumer, limit)
+                if deliveries and consumer is not None and self._begin(consumer):
                     try:
-                        self._deal_with(consumer, [delivery, *self._more(consumer)], caller)
+                        self._deal_with(consumer, deliveries, caller)
                     finally:
+                        self._batch.took(limit, len(deliveries))
                         self._end()
         finally:
             caller.close()
 
-    def _more(self, consumer: Consumer) -> list[Delivery]:
-        """What else waits, for a batch; deliveries of an earlier consumer have gone back."""
-        more: list[Delivery] = []
-        while len(more) < self._batch - 1:
-            try:
-                item = self._inbox.get_nowait()
-            except Empty:
-                break
-            if item is None:
-                self._inbox.put(None)
-                break
-            if item[0] is consumer:
-                more.append(item[1])
-        return more
+    def _take(self, consumer: Consumer | None, limit: int) -> list[Delivery]:
+        """Up to `limit` of what waits; another thread is called for the rest.
+
+        Deliveries of an earlier consumer are dropped: they have gone back.
+        """
+        taken: list[Delivery] = []
+        with suppress(IndexError):
+            while len(taken) < limit:
+                of, delivery = self._waiting.popleft()
+                if of is consumer:
+                    taken.append(delivery)
+        if self._waiting:
+            self._calls.put(True)
+        return taken
 
     def _begin(self, consumer: Consumer) -> bool:
         with self._change:

@@ -36,6 +36,7 @@ from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.housekeeping import Housekeeping
 from amends.participants.worker.lane import Lane
 from amends.participants.worker.settings import WorkerSettings
+from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.stopwatch import Stopwatch
 from amends.participants.worker.transactions import Transactions
 
@@ -91,6 +92,7 @@ class Parts:
             if settings.relay
             else None
         )
+        batch = BatchSize(settings.batch)
         execution = Execution(
             participant,
             prefix,
@@ -104,6 +106,7 @@ class Parts:
             TransactionGuard(own),
             metrics,
             lease_s=settings.lease_s,
+            batch=batch,
         )
         stopwatch = Stopwatch(settings.time_limit_s, on_overdue)
         self._housekeeping = Housekeeping(own, stopwatch, self.gate, settings.retention_s)
@@ -117,7 +120,7 @@ class Parts:
                 stopwatch,
                 threads=threads,
                 prefetch=threads * settings.at_hand,
-                batch=settings.batch if name == "do" else 1,
+                batch=batch if name == "do" else None,
                 time_limit_s=settings.time_limit_s,
             )
             for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))

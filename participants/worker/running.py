@@ -20,6 +20,7 @@ from amends.participants.worker.calling import Caller
 from amends.participants.worker.faults import HandlerRaised, is_idle_timeout
 from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
+from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.workspaces import LeaseLost
 
 # What a reply carries beside its result.
@@ -45,9 +46,10 @@ class HandlerWorkspace(Workspace, Protocol):
 class HandlerRuns:
     """Runs handlers of one participant. Thread-safe."""
 
-    def __init__(self, guard: TransactionGuard, metrics: ParticipantMetrics) -> None:
+    def __init__(self, guard: TransactionGuard, metrics: ParticipantMetrics, batch: BatchSize) -> None:
         self._guard = guard
         self._metrics = metrics
+        self._batch = batch
 
     def run(
         self, inbound: Inbound, handler: Handler, verdict: Run, workspace: HandlerWorkspace, caller: Caller
@@ -76,7 +78,10 @@ class HandlerRuns:
                 raise StoreUnavailable(f"the database broke off while a handler ran: {error}") from error
             raise HandlerRaised(error) from error
         finally:
-            self._metrics.ran(inbound.participant, handler.name, handler.op, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._metrics.ran(inbound.participant, handler.name, handler.op, seconds)
+            if handler.op is Op.DO and not handler.external:
+                self._batch.ran(seconds)
         if len(result) > RESULT_BYTES_MAX:
             raise ResultTooLarge(
                 f"result_too_large: {len(result):,} bytes are over the limit of {RESULT_BYTES_MAX:,}"
