@@ -46,9 +46,10 @@ class SweepLimits:
     """Limits of a sweep. `_s` are seconds.
 
     `batch_rows_max` rows are claimed at a time, for `lease_s` (None: `confirm_s` and ten more); at most `window` are on
-    the wire. An idle sweep looks every `poll_s`. A message not confirmed within `confirm_s` is handed back. A row
-    that had no route for `returned_max_s` is parked. Dead owners are looked for every `owners_every_s`, and after
-    the database was away only once living ones had `owners_pause_s` to tell.
+    the wire. A sweep that found rows looks again after `poll_first_s`, then ever later, up to `poll_s`.
+    A message not confirmed within `confirm_s` is handed back. A row that had no route for `returned_max_s` is parked.
+    Dead owners are looked for every `owners_every_s`, and after the database was away only once living ones had
+    `owners_pause_s` to tell.
     """
 
     batch_rows_max: int = 500
@@ -56,6 +57,7 @@ class SweepLimits:
     lease_s: float | None = None
     confirm_s: float = 20.0
     poll_s: float = 0.1
+    poll_first_s: float = 0.01
     returned_max_s: float = 3_600.0
     owners_every_s: float = 1.0
     owners_pause_s: float = 10.0
@@ -101,6 +103,7 @@ class Sweep:
         self._database_backoff = Backoff(0.1, 5.0)
         self._down_until: float | None = 0.0
         self._poll_at = 0.0
+        self._looks = Backoff(limits.poll_first_s, limits.poll_s)
         self._more = False
         self._owners_at = 0.0
         self._prune_at = time.monotonic() + _PRUNE_EVERY_S
@@ -192,7 +195,9 @@ class Sweep:
         crash_point("relay.claim.after")
         self._database_back()
         now = time.monotonic()
-        self._poll_at = now + self._limits.poll_s
+        if rows:
+            self._looks.reset()
+        self._poll_at = now + self._looks.next_s()
         # What is still on the wire here has only had its lease renewed.
         fresh = [row for row in rows if row.id not in self._in_hand and not self._outcomes.has(row.id)]
         if not fresh:
