@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from uuid import uuid4
@@ -83,16 +83,39 @@ class Amends:
         engine.dispose()
         return self._tables.findings(self._placed) + list(replayed[:5])
 
+    @property
+    def databases(self) -> Databases:
+        """Where its parts keep what they know."""
+        return self._made
+
+    @property
+    def prefix(self) -> str:
+        """What its queues begin with."""
+        return self._client.prefix
+
 
 @contextmanager
-def amends(servers: Servers, *, batch: int = 1, coordinators: int = 1, workers: int = 1) -> Iterator[Amends]:
-    """Running until the block ends. `batch` new commands share a participant's transaction."""
+def amends(
+    servers: Servers,
+    *,
+    batch: int = 1,
+    coordinators: int = 1,
+    workers: int = 1,
+    sagas: Sequence[str] = ("bench.shop:bench_order",),
+    prepare: Callable[[Databases], None] | None = None,
+) -> Iterator[Amends]:
+    """Running until the block ends. `batch` new commands share a participant's transaction.
+
+    `prepare` gets the databases before anything runs on them.
+    """
     prefix = f"bench-{uuid4().hex[:8]}"
     with databases(servers) as made, Processes() as processes:
+        if prepare is not None:
+            prepare(made)
         ports = [free_port() for _ in range(coordinators)]
         for number, port in enumerate(ports):
             # The first applies the definition; the others find it.
-            apply = ("--apply", "bench.shop:bench_order") if number == 0 else ()
+            apply = [word for saga in sagas for word in ("--apply", saga)] if number == 0 else []
             processes.start(
                 f"coordinator{number or ''}",
                 *("amends.db.cli", "coordinator", *apply, "--port", str(port)),

@@ -36,11 +36,18 @@ LEASE_PROBE = """
     RETURNING queue
 """
 
-# Any waiting command is a probe: a parked one first, for it adds no second copy; else the one that waits longest.
+# Any waiting command is a probe: a parked one first, for it adds no second copy; else the one that waits longest. The
+# arms as in `windows.COUNTS`.
 WAITING_COMMAND = """
-    SELECT step.saga_id, step.path FROM amends.step
-    JOIN amends.saga ON saga.id = step.saga_id AND saga.status IN ('running', 'compensating')
-    WHERE step.queue = %(queue)s AND step.phase IN ('parked', 'awaiting', 'backoff')
+    SELECT step.saga_id, step.path FROM (
+        SELECT saga_id, path, phase, attempt, since_ms FROM amends.step
+        WHERE queue = %(queue)s AND phase = 'parked'
+        UNION ALL
+        SELECT saga_id, path, phase, attempt, since_ms FROM amends.step
+        WHERE queue = %(queue)s AND phase IN ('awaiting', 'backoff')
+    ) AS step
+    CROSS JOIN LATERAL (SELECT status FROM amends.saga WHERE saga.id = step.saga_id LIMIT 1) AS saga
+    WHERE saga.status IN ('running', 'compensating')
     ORDER BY step.phase <> 'parked', step.attempt, step.since_ms LIMIT 1
 """
 

@@ -7,11 +7,18 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+# Each arm has a partial index of its own, which no condition over all three phases could use, and a saga is looked up
+# by itself: whatever the statistics say, the settled steps of finished sagas are not read.
 COUNTS = """
     SELECT step.queue, count(*) FILTER (WHERE step.op = 'do' AND step.phase <> 'parked'),
         count(*) FILTER (WHERE step.phase = 'parked')
-    FROM amends.step JOIN amends.saga ON saga.id = step.saga_id AND saga.status IN ('running', 'compensating')
-    WHERE step.phase IN ('parked', 'awaiting', 'backoff')
+    FROM (
+        SELECT saga_id, queue, op, phase FROM amends.step WHERE phase = 'parked'
+        UNION ALL
+        SELECT saga_id, queue, op, phase FROM amends.step WHERE phase IN ('awaiting', 'backoff')
+    ) AS step
+    CROSS JOIN LATERAL (SELECT status FROM amends.saga WHERE saga.id = step.saga_id LIMIT 1) AS saga
+    WHERE saga.status IN ('running', 'compensating')
     GROUP BY step.queue
 """
 
