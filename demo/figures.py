@@ -26,7 +26,10 @@ RETRIES = """
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Counts of sagas; `seconds` from the first order placed to the last saga ended; `p50_ms`, `p99_ms` per saga."""
+    """Counts of sagas; `seconds` from the first order placed to the last saga ended; `p50_ms`, `p99_ms` per saga.
+
+    `first_ended_at` is when the first saga had ended.
+    """
 
     sagas: int
     completed: int
@@ -37,6 +40,7 @@ class Figures:
     seconds: float
     p50_ms: float
     p99_ms: float
+    first_ended_at: datetime | None = None
 
     @property
     def per_second(self) -> float:
@@ -64,6 +68,7 @@ def measure(databases: Databases) -> Figures:
         seconds=span,
         p50_ms=percentile(took, 50),
         p99_ms=percentile(took, 99),
+        first_ended_at=min(ends.values(), default=None),
     )
 
 

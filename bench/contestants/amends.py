@@ -14,6 +14,8 @@ import msgspec
 from amends.db.engines import open_engine, transaction
 from amends.db.private_postgres import free_port
 from amends.demo.replay import replay_all
+from amends.outbox.broker import open_broker
+from amends.outbox.ports import Broker, command_queue
 from amends.outbox.wire import saga_id_of
 from amends.participants import Client
 from bench.contestants.coordinated import Tables
@@ -30,12 +32,14 @@ class Amends:
     """Running."""
 
     def __init__(
-        self, name: str, processes: Processes, made: Databases, tables: Tables, prefix: str, port: int
+        self, name: str, processes: Processes, made: Databases, broker: Broker, prefix: str, port: int
     ) -> None:
         self.name = name
         self._processes = processes
         self._made = made
-        self._tables = tables
+        self._tables = Tables(made)
+        self._broker = broker
+        self._prefix = prefix
         self._front = open_engine(sqlalchemy_url(made.front))
         self._client = Client("front", prefix=prefix)
         self._placed = 0
@@ -46,6 +50,26 @@ class Amends:
     @property
     def parts(self) -> Mapping[str, int]:
         return self._processes.pids
+
+    @property
+    def processes(self) -> Processes:
+        """To pause parts and resume them."""
+        return self._processes
+
+    @property
+    def databases(self) -> Databases:
+        """Where its tables are."""
+        return self._made
+
+    def await_ready(self) -> None:
+        """Until the first coordinator is. Raises: TimeoutError; RuntimeError if a process has ended."""
+        await_ready(self._port, self._processes)
+
+    def listens(self, participant: str) -> bool:
+        """Whether a worker of this participant takes commands."""
+        queue = command_queue(self._prefix, participant, undo=False)
+        state = self._broker.look([queue], timeout_s=5.0)[queue]
+        return state is not None and state.consumers > 0
 
     def place(self, numbers: Sequence[str]) -> None:
         with transaction(self._front) as connection:
@@ -121,7 +145,7 @@ def amends(
                 *("amends.db.cli", "coordinator", *apply, "--port", str(port)),
                 env=_settings(made.coordinator, servers, prefix),
             )
-            _await_ready(port, processes)
+            await_ready(port, processes)
         for name in PARTICIPANTS:
             for number in range(workers):
                 processes.start(
@@ -137,7 +161,7 @@ def amends(
             env=_settings(made.front, servers, prefix),
         )
         name = "amends" if batch == 1 else f"amends, batch={batch}"
-        yield Amends(name, processes, made, Tables(made), prefix, ports[0])
+        yield Amends(name, processes, made, open_broker(servers.broker_url), prefix, ports[0])
 
 
 def _settings(database: str, servers: Servers, prefix: str) -> dict[str, str]:
@@ -148,7 +172,8 @@ def _settings(database: str, servers: Servers, prefix: str) -> dict[str, str]:
     }
 
 
-def _await_ready(port: int, processes: Processes) -> None:
+def await_ready(port: int, processes: Processes) -> None:
+    """Until the coordinator with this door is. Raises: TimeoutError; RuntimeError if a process has ended."""
     deadline = time.monotonic() + READY_S
     while True:
         try:

@@ -17,6 +17,8 @@ LEFT = """
         (SELECT count(*) FROM amends.saga AS s
             WHERE seq <> (SELECT count(*) FROM amends.saga_log AS l WHERE l.saga_id = s.id))
 """
+LOOKING = "bench"  # the application name of whoever only looks, so that it can be left out of counts
+
 EFFECTS = "SELECT count(*), count(DISTINCT saga_id) FROM effects"
 BARRIER = "SELECT count(*) FROM amends_barrier WHERE op = 'do' AND outcome = 'done'"
 
@@ -26,7 +28,7 @@ class Tables:
 
     def __init__(self, databases: Databases) -> None:
         self._databases = databases
-        self._connection = psycopg.connect(databases.coordinator, autocommit=True)
+        self._connection = psycopg.connect(databases.coordinator, autocommit=True, application_name=LOOKING)
 
     def close(self) -> None:
         """Leave the database."""
@@ -52,7 +54,8 @@ class Tables:
         if self.ended() != sagas:
             found.append(f"{self.ended()} sagas ended instead of {sagas}")
         for step in STEPS:
-            with psycopg.connect(self._databases.participants[step.participant]) as connection:
+            url = self._databases.participants[step.participant]
+            with psycopg.connect(url, application_name=LOOKING) as connection:
                 effects = connection.execute(EFFECTS).fetchone()
                 barrier = connection.execute(BARRIER).fetchone()
             if effects != (sagas, sagas) or barrier != (sagas,):

@@ -15,6 +15,12 @@ from amends.db.private_postgres import tail
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def environment(**settings: str) -> dict[str, str]:
+    """Our environment with these settings and no others of amends, for a process that finds our modules."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("AMENDS_")}
+    return {**inherited, "PYTHONPATH": str(ROOT), **settings}
+
+
 class Processes:
     """Python processes by name. A context manager: all of them are gone at its end."""
 
@@ -22,6 +28,7 @@ class Processes:
         self._ends = ExitStack()
         self._directory = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="amends-bench-")))
         self._processes: dict[str, Guarded] = {}
+        self._paused: dict[str, Guarded] = {}
 
     def __enter__(self) -> Processes:
         return self
@@ -36,12 +43,11 @@ class Processes:
 
     def start(self, name: str, *arguments: str, env: Mapping[str, str] | None = None) -> None:
         """Run `python -m ARGUMENTS` under this name, in an environment without AMENDS_ settings of ours."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("AMENDS_")}
         process = Guarded(
             [sys.executable, "-m", *arguments],
             directory=ROOT,
             log=self._directory / f"{name}.log",
-            env={**inherited, "PYTHONPATH": str(ROOT), **(env or {})},
+            env=environment(**(env or {})),
         )
         self._ends.callback(process.close)
         process.start()
@@ -50,6 +56,16 @@ class Processes:
     def end(self, name: str) -> None:
         """Stop one in good order."""
         self._processes.pop(name).stop()
+
+    def pause(self, name: str) -> None:
+        """Stop one in good order, to be resumed."""
+        self._paused[name] = self._processes.pop(name)
+        self._paused[name].stop()
+
+    def resume(self, name: str) -> None:
+        """Start a paused one anew."""
+        self._processes[name] = self._paused.pop(name)
+        self._processes[name].start()
 
     def check(self) -> None:
         """Raises: RuntimeError, with the end of its log, if one of them has ended by itself."""
