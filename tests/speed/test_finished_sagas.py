@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine, text
 
 from amends.coordinator import gauges
 from amends.coordinator.engine import sql, windows
-from amends.db.engines import transaction
+from amends.db.engines import open_engine, transaction
+from tests.servers.postgres import PostgresServer
 
 FINISHED = 20_000
 LIVE = 50
@@ -21,14 +22,15 @@ STEPS = 3
 SAGAS = text("""
     INSERT INTO amends.saga (id, name, version, format, status, backwards, input, input_hash, start_message, started_ms,
         clock_ms, seq, head, created_at, ended_at)
-    SELECT gen_random_uuid(), 'pack', 1, 1, :status, false, '{}', '', '', 0, 0, 7, '{}', now(),
-        CASE WHEN :status = 'completed' THEN now() END
+    SELECT gen_random_uuid(), 'pack', 1, 1, CAST(:status AS text), false, '{}', '', '', 0, 0, 7, '{}', now(),
+        CASE WHEN CAST(:status AS text) = 'completed' THEN now() END
     FROM generate_series(1, :many)
 """)
 STEP_ROWS = text("""
     INSERT INTO amends.step (saga_id, path, node, queue, phase, op, round, attempt, spent, since_ms, due_ms, did)
     SELECT id, 'step-' || number, 'pack', 'packers.do',
-        CASE WHEN ended_at IS NULL AND number = :steps THEN 'awaiting' ELSE 'settled' END, 'do', 1, 1, 0, 0, 0, 'done'
+        CASE WHEN ended_at IS NULL AND number = :steps THEN 'awaiting' ELSE 'settled' END, 'do', 1, 1, 0, 0,
+        CASE WHEN ended_at IS NULL AND number = :steps THEN 0 END, 'done'
     FROM amends.saga, generate_series(1, :steps) AS number
 """)
 TIMERS = text("""
@@ -37,17 +39,21 @@ TIMERS = text("""
 """)
 
 
-@pytest.fixture
-def crowd(coordinator_database: Engine) -> Engine:
+@pytest.fixture(scope="module")
+def crowd(postgres: PostgresServer, coordinator_template: str) -> Iterator[Engine]:
     """Fifty sagas under way among twenty thousand that are over."""
-    with transaction(coordinator_database) as connection:
+    url = postgres.create_database(coordinator_template)
+    database = open_engine(url)
+    with transaction(database) as connection:
         connection.execute(SAGAS, {"status": "completed", "many": FINISHED})
         connection.execute(SAGAS, {"status": "running", "many": LIVE})
         connection.execute(STEP_ROWS, {"steps": STEPS})
         connection.execute(TIMERS, {"steps": STEPS})
-    with coordinator_database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM (ANALYZE) amends.saga, amends.step, amends.timer")
-    return coordinator_database
+    yield database
+    database.dispose()
+    postgres.drop_database(url)
 
 
 def plan(connection: Connection, statement: str, values: dict[str, object]) -> dict[str, Any]:
