@@ -56,11 +56,6 @@ class Amends:
         """To pause parts and resume them."""
         return self._processes
 
-    @property
-    def databases(self) -> Databases:
-        """Where its tables are."""
-        return self._made
-
     def await_ready(self) -> None:
         """Until the first coordinator is. Raises: TimeoutError; RuntimeError if a process has ended."""
         await_ready(self._port, self._processes)
