@@ -8,10 +8,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from celery import Celery, Signature, chain
+from celery.signals import worker_ready
 
 from bench.order import STEPS, order
 
-ENDED: Final = b"."
 RESULT: Final = {"reference": "R-2026-000123"}
 
 
@@ -23,8 +23,9 @@ def application(broker: str, results: str, queue: str) -> Celery:
         task_default_queue=queue,
         task_default_queue_type="quorum",
         task_ignore_result=not results,
-        # Else a worker makes thirty quorum queues for tasks with a delay, which none has here.
+        # Else a worker makes 28 quorum queues for tasks with a delay, which none has here.
         broker_native_delayed_delivery_queue_type="classic",
+        # For tasks that take no time; the default is 4.
         worker_prefetch_multiplier=100,
         worker_enable_remote_control=False,
         # By default each use of a connection first asks whether it lives.
@@ -46,9 +47,7 @@ def with_tasks(app: Celery, ended: str) -> Celery:
 
     @app.task(name="dispatch")
     def dispatch(_number: str, _address: dict[str, str]) -> dict[str, str]:
-        file = os.open(ended, os.O_WRONLY | os.O_APPEND)
-        os.write(file, ENDED)
-        os.close(file)
+        _count(ended)
         return RESULT
 
     return app
@@ -62,9 +61,21 @@ def placed(app: Celery, number: str) -> Signature:
     )
 
 
+def _count(file: str) -> None:
+    """One more byte: several processes may append at the same time."""
+    opened = os.open(file, os.O_WRONLY | os.O_APPEND)
+    os.write(opened, b".")
+    os.close(opened)
+
+
 def main() -> None:
-    """Run a worker until killed: BROKER RESULTS QUEUE ENDED POOL CONCURRENCY."""
-    broker, results, queue, ended, pool, concurrency = sys.argv[1:]
+    """Run a worker until killed: BROKER RESULTS QUEUE ENDED READY POOL CONCURRENCY."""
+    broker, results, queue, ended, ready, pool, concurrency = sys.argv[1:]
+
+    def tell(**_: object) -> None:
+        _count(ready)
+
+    worker_ready.connect(tell, weak=False)
     with_tasks(application(broker, results, queue), ended).worker_main(
         [
             "worker",

@@ -20,7 +20,7 @@ from bench.order import order
 APPLICATION: Final = "bench"
 QUEUE: Final = "orders"
 WORKFLOW: Final = "place-order"
-POLLING_S: Final = 0.02
+POLLING_S: Final = 0.1  # Not less: each look at the queue is two transactions, also when nothing waits.
 EFFECT: Final = "INSERT INTO {}.effects (saga_id, number) VALUES (%s, %s)"
 RESERVED: Final = EFFECT.format("inventory")
 CHARGED: Final = EFFECT.format("payments")
