@@ -6,16 +6,17 @@ comes, so an answer given here holds for every start but those in the batches un
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, CursorResult, Engine
 
 from amends.coordinator.auditing import note
 from amends.coordinator.errors import UnknownDefinition
 from amends.coordinator.saga.json import Json
+from amends.db.arrays import Plain
 from amends.db.engines import transaction
 
 # Changes of one name come one after another, so that the partial unique index never meets two active versions.
@@ -98,9 +99,13 @@ class Switched:
     suspension: Suspension | None
 
 
-def standings(connection: Connection, names: Iterable[str]) -> dict[str, Standing]:
-    """How each of these names stands, in this moment of the database. Raises: StoreUnavailable."""
-    rows = connection.exec_driver_sql(STANDINGS, {"names": sorted(names)}).all()
+def ask_standings(connection: Connection, names: Iterable[str]) -> CursorResult[*tuple[Any, ...]]:
+    """Ask how each of these names stands, in this moment of the database; `standings` reads the answer."""
+    return connection.exec_driver_sql(STANDINGS, {"names": Plain(sorted(names))})
+
+
+def standings(rows: Iterable[Sequence[Any]]) -> dict[str, Standing]:
+    """What `ask_standings` was answered."""
     return {
         name: Standing(
             active,

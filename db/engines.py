@@ -53,6 +53,7 @@ def open_engine(
     arguments: dict[str, Any] = {
         "connect_timeout": CONNECT_S,
         "application_name": label,
+        "client_encoding": "utf8",
         # A server that vanished without a word is noticed within half a minute.
         "keepalives_idle": 10,
         "keepalives_interval": 5,
@@ -67,7 +68,7 @@ def open_engine(
         }
         arguments["options"] = " ".join(f"-c {name}={int(value * 1000)}" for name, value in limits.items())
     try:
-        return create_engine(
+        engine = create_engine(
             target,
             isolation_level="READ COMMITTED",
             # Errors end up in logs, and parameters are payloads.
@@ -80,6 +81,14 @@ def open_engine(
         )
     except ModuleNotFoundError as error:
         raise MissingExtra("PostgreSQL", "postgresql") from error
+    # psycopg is known to be there only now.
+    from amends.db import array_dumpers
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(dbapi_connection: Any, _record: object) -> None:
+        array_dumpers.install(dbapi_connection)
+
+    return engine
 
 
 def database_url(url: str | URL) -> URL:
@@ -103,18 +112,18 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     CommitUnknown if it breaks off during the COMMIT. Every other error, a lock timeout or a deadlock too, passes
     through unchanged.
     """
-    with _connected(engine) as connection:
+    with connected(engine) as connection:
         try:
             yield connection
         except BaseException as error:
-            _give_up(connection, error)
+            give_up(connection, error)
             if isinstance(error, DBAPIError) and is_away(error):
                 raise StoreUnavailable(description(engine, error)) from error
             raise
         try:
             connection.commit()
         except DBAPIError as error:
-            _give_up(connection, error)
+            give_up(connection, error)
             if is_away(error):
                 known = _sqlite_code(error) in (
                     sqlite3.SQLITE_BUSY,
@@ -138,7 +147,8 @@ def is_away(error: DBAPIError) -> bool:
 
 
 @contextmanager
-def _connected(engine: Engine) -> Iterator[Connection]:
+def connected(engine: Engine) -> Iterator[Connection]:
+    """A connection from the pool until the block ends. Raises: StoreUnavailable."""
     try:
         connection = engine.connect()
     except PoolExhausted as error:
@@ -158,7 +168,7 @@ def _refused_at_the_door(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError)
 
 
-def _give_up(connection: Connection, error: BaseException) -> None:
+def give_up(connection: Connection, error: BaseException) -> None:
     """Roll back; a connection that cannot even do that is thrown away, and the error at hand matters more."""
     if isinstance(error, DBAPIError) and is_away(error) and not isinstance(error.orig, sqlite3.Error):
         connection.invalidate()

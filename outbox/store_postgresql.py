@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, CursorResult
 
+from amends.db.arrays import Blobs, Flags, Floats, Ints, Texts
 from amends.db.trips import Statement
 from amends.outbox import sql_postgresql as sql
 from amends.outbox.message import Message, OutboxRow
@@ -51,23 +52,23 @@ class PostgresStorage:
         return Statement(self._sql["INSERT"], insert_values(messages, owner))
 
     def delete(self, connection: Connection, ids: Sequence[int]) -> None:
-        self._wake(connection, "DELETE", {"ids": list(ids)})
+        self._wake(connection, "DELETE", {"ids": Ints(ids)})
 
     def deleting(self, ids: Sequence[int]) -> Statement:
-        return Statement(self._sql["DELETE"], {"ids": list(ids)})
+        return Statement(self._sql["DELETE"], {"ids": Ints(ids)})
 
     def receive(self, connection: Connection, receipts: Sequence[Receipt]) -> int:
         return self._wake(
             connection,
             "RECEIVE",
             {
-                "ids": [receipt.row for receipt in receipts],
-                "message_ids": [receipt.message_id for receipt in receipts],
+                "ids": Ints([receipt.row for receipt in receipts]),
+                "message_ids": Texts([receipt.message_id for receipt in receipts]),
             },
         )
 
     def drop_parked(self, connection: Connection, ids: Sequence[int]) -> int:
-        return self._wake(connection, "DROP", {"ids": list(ids)})
+        return self._wake(connection, "DROP", {"ids": Ints(ids)})
 
     def _wake(self, connection: Connection, delete: str, values: Mapping[str, object]) -> int:
         """Delete, then let the next row of each ordering key go. Answers how many rows the delete told of."""
@@ -87,7 +88,7 @@ class PostgresStorage:
             if behind:
                 self._run(connection, "DEFER", {"ids": sorted(behind)})
                 ids = [id_ for id_ in ids if id_ not in behind]
-        rows = self._run(connection, "LEASE", {"ids": ids, "lease_s": lease_s}).all() if ids else ()
+        rows = self._run(connection, "LEASE", {"ids": Ints(ids), "lease_s": lease_s}).all() if ids else ()
         claimed = [claimed_row(row, row[12]) for row in rows]
         return sorted(claimed, key=lambda row: row.id), len(candidates) == rows_max
 
@@ -98,14 +99,14 @@ class PostgresStorage:
         self._run(connection, "DISOWN", _hand_back(ids, how))
 
     def mark_sent(self, connection: Connection, ids: Sequence[int], resend: Resend) -> None:
-        values = {"ids": list(ids), "first_s": float(resend.first_s), "longest_s": float(resend.longest_s)}
+        values = {"ids": Ints(ids), "first_s": float(resend.first_s), "longest_s": float(resend.longest_s)}
         self._run(connection, "MARK_SENT", values)
 
     def park(self, connection: Connection, ids: Sequence[int], error: str) -> None:
-        self._run(connection, "PARK", {"ids": list(ids), "error": error})
+        self._run(connection, "PARK", {"ids": Ints(ids), "error": error})
 
     def retry_parked(self, connection: Connection, ids: Sequence[int] | None) -> int:
-        return self._run(connection, "RETRY_PARKED", {"ids": None if ids is None else list(ids)}).rowcount
+        return self._run(connection, "RETRY_PARKED", {"ids": None if ids is None else Ints(ids)}).rowcount
 
     def parked(self, connection: Connection, rows_max: int, after: int) -> list[ParkedRow]:
         return [
@@ -122,7 +123,7 @@ class PostgresStorage:
         self._run(connection, "FORGET_OWNER", {"owner": owner})
 
     def adopt(self, connection: Connection, ids: Sequence[int], owner: UUID) -> None:
-        self._run(connection, "ADOPT", {"ids": list(ids), "owner": owner})
+        self._run(connection, "ADOPT", {"ids": Ints(ids), "owner": owner})
 
     def disown_dead(self, connection: Connection, rows_max: int, rules: OwnerRules) -> int:
         values = {
@@ -140,18 +141,18 @@ class PostgresStorage:
 def insert_values(messages: Sequence[Message], owner: UUID | None) -> dict[str, object]:
     """The bound values of INSERT."""
     return {
-        "message_id": [message.message_id for message in messages],
-        "exchange": [message.exchange for message in messages],
-        "routing_key": [message.routing_key for message in messages],
-        "type": [message.type for message in messages],
-        "correlation_id": [message.correlation_id for message in messages],
-        "reply_to": [message.reply_to for message in messages],
-        "headers": [headers_text(message) for message in messages],
-        "expiration_ms": [message.expiration_ms for message in messages],
-        "body": [message.body for message in messages],
-        "ordering_key": [message.key for message in messages],
-        "needs_receipt": [message.needs_receipt for message in messages],
-        "delay_s": [float(message.delay_s) for message in messages],
+        "message_id": Texts([message.message_id for message in messages]),
+        "exchange": Texts([message.exchange for message in messages]),
+        "routing_key": Texts([message.routing_key for message in messages]),
+        "type": Texts([message.type for message in messages]),
+        "correlation_id": Texts([message.correlation_id for message in messages]),
+        "reply_to": Texts([message.reply_to for message in messages]),
+        "headers": Texts([headers_text(message) for message in messages]),
+        "expiration_ms": Ints([message.expiration_ms for message in messages]),
+        "body": Blobs([message.body for message in messages]),
+        "ordering_key": Texts([message.key for message in messages]),
+        "needs_receipt": Flags([message.needs_receipt for message in messages]),
+        "delay_s": Floats([float(message.delay_s) for message in messages]),
         "owner": owner,
     }
 
@@ -177,7 +178,7 @@ def insert_one_values(message: Message, owner: UUID | None) -> dict[str, object]
 
 def _hand_back(ids: Sequence[int], how: HandBack) -> dict[str, object]:
     return {
-        "ids": list(ids),
+        "ids": Ints(ids),
         "delay_s": float(how.delay_s),
         "error": how.error,
         "counts": int(how.counts),

@@ -6,7 +6,7 @@ outbox and timers with one statement each. Nothing leaves this process before th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from typing import assert_never
@@ -38,6 +38,7 @@ from amends.coordinator.engine.intake import (
 from amends.coordinator.engine.kin import Kin
 from amends.coordinator.engine.lives import Advancing, Live
 from amends.coordinator.engine.loading import Loading
+from amends.coordinator.engine.opening import Opening, touched_by
 from amends.coordinator.engine.placeholders import Placeholders
 from amends.coordinator.engine.rows import json_text
 from amends.coordinator.engine.shelf import Shelf
@@ -88,8 +89,10 @@ class Batch:
         owner: UUID,
         advancing: Advancing,
         shelf: Shelf,
+        opening: Opening | None = None,
     ) -> None:
         self._connection = connection
+        self._opening = opening or Opening(advancing.now_ms)
         self._store = store
         self._owner = owner
         self._advancing = advancing
@@ -100,7 +103,7 @@ class Batch:
         self._letters: list[Message] = []
         self.outcome = Outcome()
         self._placeholders = Placeholders(connection, advancing.now_ms)
-        self._loading = Loading(connection, catalog, shelf, self._lives, self._placeholders)
+        self._loading = Loading(connection, catalog, shelf, self._lives, self._placeholders, self._opening)
         self._newer = self._loading.newer
         advancing.load = self._load_now
         self._signalling = Signalling(catalog, advancing, self._placeholders, self.outcome)
@@ -130,13 +133,19 @@ class Batch:
         schedules = [item for item in items if isinstance(item, ScheduleItem)]
         if schedules:
             starts += self._firings.lock(schedules)
-        standing = self._births.insert(starts) if starts else set()
-        early = {
-            item.saga_id for item in items if isinstance(item, SignalItem | TellItem)
-        } - self._lives.keys()
-        self._placeholders.hold(early)
-        sagaless = StartItem | DeadLetterItem | ScheduleItem | SilentChildItem
-        touched = {item.saga_id for item in items if not isinstance(item, sagaless)}
+        touched = touched_by(items)
+        early = {item.saga_id for item in items if isinstance(item, SignalItem | TellItem)}
+
+        def meanwhile(born: Collection[str]) -> None:
+            if not early:  # These are held before anything is locked.
+                self._loading.ask(touched - set(born))
+
+        standing: set[str] = set()
+        if starts:
+            standing = self._births.insert(
+                starts, self._opening.standings if not schedules else None, meanwhile
+            )
+        self._placeholders.hold(early - self._lives.keys())
         self._loading.lock((touched | standing) - self._lives.keys(), _named(items))
         self._claim([item for item in items if isinstance(item, TimerItem)])
         while items:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,16 @@ from amends.coordinator.engine.contract import StartAnswer, Verdict
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.kin import Kin
 from amends.coordinator.engine.lives import Advancing, Live
+from amends.coordinator.engine.opening import Asked
 from amends.coordinator.engine.placeholders import Placeholder, Placeholders, kept_by
 from amends.coordinator.engine.promised import give_keys
 from amends.coordinator.engine.rows import birth_columns
 from amends.coordinator.engine.signalling import Signalling
-from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, rejected
+from amends.coordinator.engine.starts import Embryo, Refusal, Starts, birth_of, names_of, rejected
+from amends.coordinator.rollout import ask_standings
 from amends.coordinator.saga.events import Started
 from amends.coordinator.saga.state import Status
+from amends.db.arrays import Plain
 
 if TYPE_CHECKING:
     from amends.coordinator.engine.batch import Outcome
@@ -53,9 +56,16 @@ class Births:
         self._spent: set[str] = set()
         self._vacant: set[str] = set()  # free again, since the message that was first had been refused before
 
-    def insert(self, items: list[StartItem]) -> set[str]:
-        """Insert what may begin. Returns the ids of the other starts: somebody has them already, or nobody may."""
-        self._starts.look(self._connection, items)
+    def insert(
+        self, items: list[StartItem], asked: Asked | None, meanwhile: Callable[[Collection[str]], None]
+    ) -> set[str]:
+        """Insert what may begin. Returns the ids of the other starts: somebody has them already, or nobody may.
+
+        `asked` is how the names stand, if that was asked already. `meanwhile` is told the ids to be inserted, and may
+        ask for something that travels with them, after them.
+        """
+        asked = asked or ask_standings(self._connection, names_of(items))
+        self._starts.look(asked.all())
         give_keys(self._connection, self._starts, self._placeholders, items)
         embryos: dict[str, Embryo] = {}
         for item in items:
@@ -65,7 +75,7 @@ class Births:
             if embryo is not None:
                 embryos[item.saga_id] = embryo
                 self._born_of[item.saga_id] = item
-        self._write(embryos)
+        self._write(embryos, meanwhile)
         return {item.saga_id for item in items} - self._lives.keys() - self._spent
 
     def _embryo(self, item: StartItem) -> Embryo | None:
@@ -80,7 +90,9 @@ class Births:
             return rejected(item, examined, self._advancing.now_ms)
         return None
 
-    def _write(self, embryos: dict[str, Embryo]) -> None:
+    def _write(
+        self, embryos: dict[str, Embryo], meanwhile: Callable[[Collection[str]], None] | None = None
+    ) -> None:
         fresh: dict[str, Live] = {}
         heard: dict[str, list[Callable[[], None]]] = {}
         told = self._advancing.told
@@ -92,8 +104,16 @@ class Births:
         if not fresh:
             return
         columns = birth_columns((live.now, live.birth) for live in fresh.values())
-        inserted = {str(row[0]) for row in self._connection.exec_driver_sql(sql.INSERT_SAGAS, columns).all()}
-        gone = self._gone({id_: fresh[id_].birth.start_message for id_ in sorted(inserted)})
+        answer = self._connection.exec_driver_sql(sql.INSERT_SAGAS, columns)
+        asked = {
+            "ids": Plain(fresh),
+            "messages": Plain([live.birth.start_message for live in fresh.values()]),
+        }
+        found = self._connection.exec_driver_sql(sql.GONE_IDS, asked)
+        if meanwhile is not None:
+            meanwhile(fresh.keys())
+        inserted = {str(row[0]) for row in answer.all()}
+        gone = self._gone({str(row[0]): row[1] for row in found.all() if str(row[0]) in inserted})
         for id_, live in fresh.items():
             if id_ in inserted and id_ not in gone:
                 live.written = live.now
@@ -102,15 +122,10 @@ class Births:
             else:
                 self._unborn(live)
 
-    def _gone(self, inserted: dict[str, str]) -> set[str]:
+    def _gone(self, reasons: dict[str, str | None]) -> set[str]:
         """Delete again what may not be: ids that were pruned, and what the messages that had them were refused for."""
-        if not inserted:
-            return set()
-        messages = list(inserted.values())
-        rows = self._connection.exec_driver_sql(sql.GONE_IDS, {"ids": list(inserted), "messages": messages})
-        reasons = {str(row[0]): row[1] for row in rows.all()}
         if reasons:
-            self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": sorted(reasons)})
+            self._connection.exec_driver_sql(sql.DELETE_SAGAS, {"ids": Plain(sorted(reasons))})
         for id_, reason in reasons.items():
             if reason is None:
                 self._spent.add(id_)

@@ -14,11 +14,11 @@ from typing import Final
 from sqlalchemy import Connection, Engine
 
 from amends.coordinator.catalog import Catalog
-from amends.coordinator.engine import sql
 from amends.coordinator.engine.batch import Batch, Outcome
 from amends.coordinator.engine.gate import Gate
 from amends.coordinator.engine.intake import AnyItem, DoorItem, Intake, ScheduleItem, from_a_door
 from amends.coordinator.engine.lives import Advancing
+from amends.coordinator.engine.opening import open_batch
 from amends.coordinator.engine.quarantine import quarantine
 from amends.coordinator.engine.settings import EngineSettings
 from amends.coordinator.engine.shelf import Shelf
@@ -26,8 +26,8 @@ from amends.coordinator.engine.starts import Starts
 from amends.coordinator.engine.transient import is_transient
 from amends.coordinator.observer import Observer
 from amends.db.crashpoints import crash_point
-from amends.db.engines import transaction
 from amends.db.errors import CommitUnknown, StoreUnavailable
+from amends.db.pipelines import pipelined
 from amends.outbox.sender import Sender
 from amends.outbox.store import OutboxStore
 
@@ -143,9 +143,8 @@ class Decider:
         try:
             # One transaction: headers, steps, log, outbox and timers of every saga in the batch, with the outbox
             # rows that were confirmed before it.
-            with transaction(self._database) as connection:
-                if confirmed:
-                    self._store.delete(connection, confirmed)
+            with pipelined(self._database) as connection:
+                self._delete(connection, confirmed)
                 outcome, advancing = self._decide(connection, items)
                 if fires:
                     crash_point("coordinator.schedule.before")
@@ -164,8 +163,9 @@ class Decider:
         _attempt(partial(self._observer.batch_done, len(items), time.monotonic() - began))
 
     def _decide(self, connection: Connection, items: list[AnyItem]) -> tuple[Outcome, Advancing]:
-        now_ms = connection.exec_driver_sql(sql.NOW_MS).scalar_one()
-        advancing = Advancing(self._prefix, self._settings.body_bytes_max, self._gate, self._observer, now_ms)
+        opening = open_batch(connection, items)
+        limit, now_ms = self._settings.body_bytes_max, opening.now_ms
+        advancing = Advancing(self._prefix, limit, self._gate, self._observer, now_ms)
         self._advancing = advancing
         batch = Batch(
             connection,
@@ -175,8 +175,14 @@ class Decider:
             owner=self._sender.owner,
             advancing=advancing,
             shelf=self._shelf,
+            opening=opening,
         )
         return batch.decide(items), advancing
+
+    def _delete(self, connection: Connection, confirmed: list[int]) -> None:
+        deleting = self._store.deleting(connection, confirmed) if confirmed else None
+        if deleting is not None:
+            connection.exec_driver_sql(*deleting)  # It travels with the next statement that is waited for.
 
     def _take_back(self) -> None:
         if self._advancing is not None:

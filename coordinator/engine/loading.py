@@ -9,19 +9,21 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Connection
 
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine import sql
 from amends.coordinator.engine.lives import Live
+from amends.coordinator.engine.opening import Opening
 from amends.coordinator.engine.placeholders import PLACEHOLDER, Placeholders
 from amends.coordinator.engine.rows import read_saga, read_step
 from amends.coordinator.engine.shelf import Shelf
 from amends.coordinator.saga.draft import STUCK_COUNT
 from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.state import FORMAT, Saga, Status, Step
+from amends.db.arrays import Plain
 
 NO_PATHS: Final[frozenset[str]] = frozenset()
 
@@ -36,6 +38,7 @@ class Loading:
         shelf: Shelf,
         lives: dict[str, Live],
         placeholders: Placeholders,
+        opening: Opening,
     ) -> None:
         self._connection = connection
         self._catalog = catalog
@@ -47,6 +50,15 @@ class Loading:
         self._whole: list[str] = []
         self._asked: defaultdict[str, int] = defaultdict(int)
         self.newer: set[str] = set()
+        self._locked = opening.locked
+        self._heads = opening.heads
+
+    def ask(self, ids: Iterable[str]) -> None:
+        """Have these sagas locked, in id order, by a statement that travels with the next one."""
+        wanted = sorted(ids)
+        if wanted and not self._locked:
+            self._locked = frozenset(wanted)
+            self._heads = self._connection.exec_driver_sql(sql.LOCK_HEADS, {"ids": Plain(wanted)})
 
     def lock(self, ids: Iterable[str], named: Mapping[str, set[str]]) -> None:
         """Lock these sagas in id order, and have at hand what their events name: steps by saga and path."""
@@ -54,7 +66,7 @@ class Loading:
         if not wanted:
             return
         missing = []
-        for row in self._connection.exec_driver_sql(sql.LOCK_HEADS, {"ids": wanted}).all():
+        for row in self._lock(wanted):
             saga_id = str(row.id)
             if row.status == PLACEHOLDER:
                 self._placeholders.locked(saga_id, row.head)
@@ -79,6 +91,13 @@ class Loading:
             self._read(missing, named)
         self.fetch()
 
+    def _lock(self, wanted: list[str]) -> list[Any]:
+        heads = list(self._heads.all()) if self._heads is not None else []
+        left = [saga_id for saga_id in wanted if saga_id not in self._locked]
+        if left:
+            heads += self._connection.exec_driver_sql(sql.LOCK_HEADS, {"ids": Plain(left)}).all()
+        return heads
+
     def want(self, saga_id: str, need: NotLoaded, events: int) -> None:
         """The machine needs these for the first of so many events; those after it will want what is next to them."""
         # Twice as much each time it asks: it may be walking through many steps that keep it no moment.
@@ -99,10 +118,10 @@ class Loading:
             (saga_id, path) for saga_id, paths in self._paths.items() for path in paths if "\x00" not in path
         )
         wanted = {
-            "whole": self._whole,
-            "open": sorted(self._open),
-            "saga_id": [saga_id for saga_id, _ in pairs],
-            "path": [path for _, path in pairs],
+            "whole": Plain(self._whole),
+            "open": Plain(sorted(self._open)),
+            "saga_id": Plain([saga_id for saga_id, _ in pairs]),
+            "path": Plain([path for _, path in pairs]),
         }
         found: defaultdict[str, dict[str, Step]] = defaultdict(dict)
         for row in self._connection.exec_driver_sql(sql.LOAD_SOME_STEPS, wanted).all():
@@ -119,7 +138,7 @@ class Loading:
         self._paths.clear()
 
     def _read(self, ids: list[str], named: Mapping[str, set[str]]) -> None:
-        for row in self._connection.exec_driver_sql(sql.READ_SAGAS, {"ids": ids}).all():
+        for row in self._connection.exec_driver_sql(sql.READ_SAGAS, {"ids": Plain(ids)}).all():
             saga, birth = read_saga(row)
             definition = None
             if not saga.status.ended:

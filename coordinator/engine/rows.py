@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from amends.coordinator.engine.heads import head_text, read_head
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Did, Op, Phase, Saga, Status, Step, queue_of
+from amends.db.arrays import Plain, Texts
 
 Columns = dict[str, list[Any]]
 
@@ -57,19 +58,24 @@ def read_saga(row: Sequence[Any]) -> tuple[Saga, Birth]:
 
 def saga_columns(sagas: Iterable[Saga]) -> Columns:
     """The columns that UPDATE_SAGAS writes."""
-    columns: Columns = {name: [] for name in _CHANGING}
-    for saga in sagas:
-        columns["id"].append(saga.id)
-        columns["status"].append(saga.status.value)
-        columns["backwards"].append(saga.backwards)
-        columns["clock_ms"].append(saga.clock)
-        columns["deadline_ms"].append(saga.deadline)
-        columns["seq"].append(saga.seq)
-        columns["head"].append(head_text(saga))
-        columns["stuck_steps"].append(_stuck_text(saga))
-        columns["error"].append(saga.cause.replace("\x00", "") or None)
-        columns["ended_ms"].append(saga.clock if saga.status.ended else None)
-    return columns
+    return columns_of(
+        _CHANGING,
+        [
+            (
+                saga.id,
+                saga.status.value,
+                saga.backwards,
+                saga.clock,
+                saga.deadline,
+                saga.seq,
+                head_text(saga),
+                _stuck_text(saga),
+                saga.cause.replace("\x00", "") or None,
+                saga.clock if saga.status.ended else None,
+            )
+            for saga in sagas
+        ],
+    )
 
 
 _CHANGING = (
@@ -85,22 +91,55 @@ _CHANGING = (
     "ended_ms",
 )
 
+# Columns of texts that may be long, JSON most of them.
+_LONG: Final = frozenset({"head", "stuck_steps", "error", "input", "labels", "result", "extra", "event"})
+
+
+def columns_of(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> Columns:
+    """Rows as columns, as a statement takes them."""
+    columns = zip(*rows, strict=True) if rows else ((),) * len(names)
+    return {
+        name: Texts(column) if name in _LONG else Plain(column)
+        for name, column in zip(names, columns, strict=True)
+    }
+
 
 def birth_columns(births: Iterable[tuple[Saga, Birth]]) -> Columns:
     """The columns that INSERT_SAGAS writes."""
     pairs = list(births)
     columns = saga_columns(saga for saga, _ in pairs)
-    columns["name"] = [saga.name for saga, _ in pairs]
-    columns["version"] = [saga.version for saga, _ in pairs]
-    columns["format"] = [saga.format for saga, _ in pairs]
-    columns["key"] = [birth.key for _, birth in pairs]
-    columns["labels"] = [_encode(saga.labels).decode() for saga, _ in pairs]
-    columns["input"] = [json_text(saga.input) for saga, _ in pairs]
-    columns["input_hash"] = [birth.input_hash for _, birth in pairs]
-    columns["start_message"] = [birth.start_message for _, birth in pairs]
-    columns["started_ms"] = [saga.started for saga, _ in pairs]
-    columns["parent_id"] = [saga.parent.saga if saga.parent is not None else None for saga, _ in pairs]
-    return columns
+    return columns | columns_of(
+        _OF_BIRTH,
+        [
+            (
+                saga.name,
+                saga.version,
+                saga.format,
+                birth.key,
+                _encode(saga.labels).decode(),
+                json_text(saga.input),
+                birth.input_hash,
+                birth.start_message,
+                saga.started,
+                saga.parent.saga if saga.parent is not None else None,
+            )
+            for saga, birth in pairs
+        ],
+    )
+
+
+_OF_BIRTH = (
+    "name",
+    "version",
+    "format",
+    "key",
+    "labels",
+    "input",
+    "input_hash",
+    "start_message",
+    "started_ms",
+    "parent_id",
+)
 
 
 def _stuck_text(saga: Saga) -> str | None:
@@ -182,27 +221,34 @@ _EXTRA_DEFAULTS: Mapping[str, Json] = {
 
 def step_columns(changed: Iterable[tuple[str, Step]]) -> Columns:
     """The columns that SAVE_STEPS writes, in (saga, path) order."""
-    columns: Columns = {name: [] for name in _STEP_COLUMNS}
-    for saga_id, step in sorted(changed, key=lambda one: (one[0], one[1].path)):
-        extra = {
-            name: value
-            for name, default in _EXTRA_DEFAULTS.items()
-            if (value := getattr(step, name)) != default
-        }
-        columns["saga_id"].append(saga_id)
-        columns["path"].append(step.path)
-        columns["node"].append(step.node)
-        columns["queue"].append(queue_of(step.participant, step.op))
-        columns["phase"].append(step.phase.value)
-        columns["op"].append(step.op.value)
-        columns["closes"].append(step.closes.value if step.closes is not None else None)
-        columns["round"].append(step.round)
-        columns["attempt"].append(step.attempt)
-        columns["spent"].append(step.spent)
-        columns["since_ms"].append(step.since)
-        columns["due_ms"].append(step.due)
-        columns["did"].append(step.did.value)
-        columns["result"].append(json_text(step.result) if step.result is not None else None)
-        columns["error"].append(step.error.replace("\x00", "") or None)
-        columns["extra"].append(_encode(extra).decode() if extra else None)
-    return columns
+    return columns_of(
+        _STEP_COLUMNS,
+        [
+            (
+                saga_id,
+                step.path,
+                step.node,
+                queue_of(step.participant, step.op),
+                step.phase.value,
+                step.op.value,
+                step.closes.value if step.closes is not None else None,
+                step.round,
+                step.attempt,
+                step.spent,
+                step.since,
+                step.due,
+                step.did.value,
+                json_text(step.result) if step.result is not None else None,
+                step.error.replace("\x00", "") or None,
+                _extra_text(step),
+            )
+            for saga_id, step in sorted(changed, key=lambda one: (one[0], one[1].path))
+        ],
+    )
+
+
+def _extra_text(step: Step) -> str | None:
+    extra = {
+        name: value for name, default in _EXTRA_DEFAULTS.items() if (value := getattr(step, name)) != default
+    }
+    return _encode(extra).decode() if extra else None

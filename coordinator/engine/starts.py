@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -54,6 +55,11 @@ class Embryo:
     birth: Birth
 
 
+def names_of(items: Iterable[StartItem]) -> set[str]:
+    """The names that these starts bring. What PostgreSQL cannot hold is no name that anybody registered."""
+    return {item.start.name for item in items if "\x00" not in item.start.name}
+
+
 class Starts:
     """Examines starts. One per coordinator; the decider's thread only."""
 
@@ -65,11 +71,9 @@ class Starts:
         self._rules = InputRules()
         self._standings: dict[str, Standing] = {}
 
-    def look(self, connection: Connection, items: Iterable[StartItem]) -> None:
-        """See how the names of these starts stand, once for all of them. Before `examine`."""
-        # What PostgreSQL cannot hold is no name that anybody registered.
-        names = {item.start.name for item in items if "\x00" not in item.start.name}
-        self._standings = standings(connection, names)
+    def look(self, rows: Iterable[Sequence[Any]]) -> None:
+        """See how the names of a batch's starts stand: what `ask_standings` was answered. Before `examine`."""
+        self._standings = standings(rows)
 
     def key_made(self, connection: Connection, item: StartItem) -> str | None:
         """The key that the definition makes for a start that brings none. None also where `examine` tells why not."""

@@ -10,9 +10,10 @@ from sqlalchemy import Connection
 
 from amends.coordinator.engine import sql
 from amends.coordinator.engine.lives import Live
-from amends.coordinator.engine.rows import Columns, saga_columns, step_columns
+from amends.coordinator.engine.rows import Columns, columns_of, saga_columns, step_columns
 from amends.coordinator.engine.timing import Timing
 from amends.coordinator.saga.state import Phase, Status, Step, queue_of
+from amends.db.arrays import Plain
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
 
@@ -37,10 +38,7 @@ def write(
         _run(connection, sql.SAVE_STEPS, step_columns(steps))
     entries = [(live.now.id, *entry) for live in lives for entry in live.log]
     if entries:
-        columns = dict(
-            zip(("saga_id", "seq", "at_ms", "event"), map(list, zip(*entries, strict=True)), strict=True)
-        )
-        _run(connection, sql.APPEND_LOG, columns)
+        _run(connection, sql.APPEND_LOG, columns_of(("saga_id", "seq", "at_ms", "event"), entries))
     rows, ids = _post(connection, lives, letters, store=store, owner=owner)
     _time(connection, lives, ids, timing)
     return rows
@@ -95,26 +93,19 @@ def _time(connection: Connection, lives: list[Live], ids: OutboxIds, timing: Tim
                 disarm.add((saga.id, step.path))
     disarm -= {(one[0], one[1]) for one in arm}
     if ended:
-        connection.exec_driver_sql(sql.DISARM_SAGAS, {"ids": sorted(ended)})
+        connection.exec_driver_sql(sql.DISARM_SAGAS, {"ids": Plain(sorted(ended))})
     if disarm:
-        pairs = sorted(disarm)
-        _run(
-            connection,
-            sql.DISARM_TIMERS,
-            {"saga_id": [one[0] for one in pairs], "path": [one[1] for one in pairs]},
-        )
+        _run(connection, sql.DISARM_TIMERS, columns_of(("saga_id", "path"), sorted(disarm)))
     if arm:
         names = ("saga_id", "path", "attempt", "queue", "due_ms", "timeout_ms", "outbox_id")
         arm.sort(key=lambda one: (one[0], one[1]))
-        _run(connection, sql.ARM_TIMERS, dict(zip(names, map(list, zip(*arm, strict=True)), strict=True)))
+        _run(connection, sql.ARM_TIMERS, columns_of(names, arm))
     armed = {(one[0], one[1]) for one in arm}
     armed |= {(one[0], one[1]) for one in moved}
     held = [one for one in timing.held if (one[0], one[1]) not in armed]
     for statement, rows in ((sql.MOVE_TIMERS, moved), (sql.HOLD_TIMERS, held)):
         if rows:
-            three = ("saga_id", "path", "due_ms")
-            columns: Columns = dict(zip(three, map(list, zip(*sorted(rows), strict=True)), strict=True))
-            _run(connection, statement, columns)
+            _run(connection, statement, columns_of(("saga_id", "path", "due_ms"), sorted(rows)))
 
 
 def _same_attempt(before: Step | None, step: Step, ids: OutboxIds, saga_id: str) -> bool:

@@ -19,8 +19,9 @@ from amends.coordinator.auditing import note
 from amends.coordinator.catalog import Catalog
 from amends.coordinator.engine.intake import StartItem
 from amends.coordinator.engine.sql import NOW_MS
-from amends.coordinator.engine.starts import Refusal, Starts
+from amends.coordinator.engine.starts import Refusal, Starts, names_of
 from amends.coordinator.errors import InvalidSchedule, ScheduleStands, UnknownSchedule
+from amends.coordinator.rollout import ask_standings
 from amends.coordinator.saga.json import canonical
 from amends.coordinator.schedules import sql
 from amends.coordinator.schedules.cron import Cron
@@ -167,7 +168,7 @@ def _refusal(
     # No start of ours is late: an unknown version is told at once.
     starts = Starts(catalog, unknown_version_s=1.0, again_s=1.0)
     item = StartItem(saga_id=start.saga, start=start)
-    starts.look(connection, [item])
+    starts.look(ask_standings(connection, names_of([item])).all())
     examined = starts.examine(connection, item, now_ms)
     return examined if isinstance(examined, Refusal) else None
 

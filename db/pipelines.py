@@ -1,0 +1,188 @@
+"""Transactions whose statements share their round trips, on PostgreSQL.
+
+`pipelined` yields what stands for a connection: `exec_driver_sql` only notes a statement down. All that were noted down
+travel together as soon as the answer of one of them is looked at, and the last of them together with the COMMIT. So a
+transaction that writes many kinds of rows costs its server's work, and not a wait for each statement.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DBAPIError
+
+from amends.db.engines import connected, description, give_up, is_away, transaction
+from amends.db.errors import CommitUnknown, StoreUnavailable
+
+Values = Mapping[str, Any]
+
+
+class Answer:
+    """What a statement answers. To look at it sends all that was noted down so far."""
+
+    __slots__ = ("_rows", "_send", "_touched")
+
+    def __init__(self, send: Any) -> None:
+        self._send = send
+        self._rows: Sequence[Any] = ()
+        self._touched = -1
+
+    def settle(self, rows: Sequence[Any], touched: int) -> None:
+        """The server has answered."""
+        self._rows, self._touched, self._send = rows, touched, None
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows the statement touched, or found."""
+        self._look()
+        return self._touched
+
+    def all(self) -> Sequence[Any]:
+        """Every row."""
+        self._look()
+        return self._rows
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.all())
+
+    def first(self) -> Any:
+        """The first row, or None."""
+        rows = self.all()
+        return rows[0] if rows else None
+
+    def one(self) -> Any:
+        """The only row."""
+        (row,) = self.all()
+        return row
+
+    def scalars(self) -> Scalars:
+        """The first value of each row."""
+        return Scalars([row[0] for row in self.all()])
+
+    def scalar(self) -> Any:
+        """The first value, or None."""
+        rows = self.all()
+        return rows[0][0] if rows else None
+
+    def scalar_one(self) -> Any:
+        """The only value."""
+        return self.one()[0]
+
+    def close(self) -> None:
+        """Nobody looks at it."""
+
+    def _look(self) -> None:
+        if self._send is not None:
+            self._send()
+
+
+class Scalars(list[Any]):
+    """Values, as SQLAlchemy gives them."""
+
+    __slots__ = ()
+
+    def all(self) -> list[Any]:
+        """Every value."""
+        return self
+
+
+class Pipelined:
+    """Stands for a `Connection` inside a transaction. One thread's."""
+
+    def __init__(self, connection: Connection) -> None:
+        # psycopg is an extra: it is known to be there once a connection is.
+        from amends.db import pipeline_driver
+
+        self._connection = connection
+        self._driver = pipeline_driver.PipelineDriver(connection)
+        self._noted: deque[tuple[str, Values, Answer]] = deque()
+
+    @property
+    def dialect(self) -> Dialect:
+        """The connection's."""
+        return self._connection.dialect
+
+    def exec_driver_sql(self, statement: str, values: Values | None = None) -> Answer:
+        """Note a statement down. Its error may come with any later look, or with the COMMIT. Raises: DBAPIError."""
+        answer = Answer(self.send)
+        self._noted.append((statement, values or {}, answer))
+        return answer
+
+    def send(self) -> None:
+        """Send what is noted down, and take the answers. Raises: DBAPIError for the first that failed."""
+        self._travel(commit=False)
+
+    def commit(self) -> None:
+        """Send what is noted down, and COMMIT. Raises: as `send`."""
+        if self._is_heard:
+            # Who listens to commits hears of this one before it travels, and may look at what it is going to commit.
+            self.send()
+            self._connection.dispatch.commit(self._connection)
+        self._travel(commit=True)
+
+    @property
+    def _is_heard(self) -> bool:
+        return bool(self._connection._has_events or self._connection.engine._has_events)
+
+    def _travel(self, *, commit: bool) -> None:
+        noted, self._noted = self._noted, deque()
+        if not noted and not (commit and self._driver.begun):
+            return
+        try:
+            answers = self._driver.run([(statement, values) for statement, values, _ in noted], commit=commit)
+        except self._driver.error as error:
+            statement, values = (noted[0][0], noted[0][1]) if noted else ("COMMIT", {})
+            raise DBAPIError.instance(
+                statement,
+                dict(values),
+                error,
+                self._driver.error,
+                hide_parameters=True,
+                connection_invalidated=self._driver.broken,
+                dialect=self.dialect,
+            ) from error
+        for (_, _, answer), (rows, touched) in zip(noted, answers, strict=True):
+            answer.settle(rows, touched)
+        self._tell(noted)
+
+    def _tell(self, noted: deque[tuple[str, Values, Answer]]) -> None:
+        """Whoever listens to statements hears of these as of any others."""
+        connection = self._connection
+        if self._is_heard:
+            for statement, values, answer in noted:
+                connection.dispatch.after_cursor_execute(connection, answer, statement, values, None, False)
+
+
+@contextmanager
+def pipelined(engine: Engine) -> Iterator[Connection]:
+    """As `transaction`, with statements that share their round trips; what is yielded has only `exec_driver_sql`.
+
+    Their order is kept. An error may come later than its statement, at the latest at the end. Raises: as `transaction`;
+    CommitUnknown also if the database breaks off during the statements that travel with the COMMIT.
+    """
+    if engine.dialect.name != "postgresql":
+        with transaction(engine) as connection:
+            yield connection
+        return
+    with connected(engine) as connection:
+        connection.begin()
+        try:
+            pipeline = Pipelined(connection)
+            yield cast(Connection, pipeline)
+        except BaseException as error:
+            give_up(connection, error)
+            if isinstance(error, DBAPIError) and is_away(error):
+                raise StoreUnavailable(description(engine, error)) from error
+            raise
+        try:
+            pipeline.commit()
+        except BaseException as error:
+            give_up(connection, error)
+            if isinstance(error, DBAPIError) and is_away(error):
+                raise CommitUnknown(description(engine, error)) from error
+            raise
