@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 from amends.coordinator.engine.coordinator import Coordinator
@@ -26,13 +26,19 @@ from amends.outbox.removal import remove
 
 PREFIX: Final = "demo"
 
+# Where no handler hangs or fails on purpose, commands may share transactions (B7), and one thread has more of them
+# together than several. Calls to the carrier share none.
+SHARING: Final[Mapping[str, Mapping[str, Any]]] = {
+    name: {"threads": 1, "batch": 25, "time_limit_s": 20.0} for name in (inventory.name, payments.name)
+}
+
 
 class EmbeddedStage:
     """Everything in this process."""
 
     words = "embedded PostgreSQL, broker in memory, one process"
 
-    def __init__(self, databases: Databases, log: Kept) -> None:
+    def __init__(self, databases: Databases, log: Kept, *, faults: bool) -> None:
         self.databases = databases
         self.prefix = PREFIX
         self._log = log
@@ -53,7 +59,12 @@ class EmbeddedStage:
         )
         engines = databases.participants()
         self._workers = [
-            participant.worker(database=engines[participant.name], broker=self.broker, prefix=PREFIX)
+            participant.worker(
+                database=engines[participant.name],
+                broker=self.broker,
+                prefix=PREFIX,
+                **({} if faults else SHARING.get(participant.name, {})),
+            )
             for participant in (inventory, payments, shipping)
         ]
         self._running = ExitStack()
@@ -96,16 +107,16 @@ def embedded_stage(orders: Sequence[Order], *, faults: bool) -> Iterator[Stage]:
     with (
         embedded_postgres() as server,
         made_databases(server.url(), orders, faults=faults) as databases,
-        in_this_process(databases) as stage,
+        in_this_process(databases, faults=faults) as stage,
     ):
         yield stage
 
 
 @contextmanager
-def in_this_process(databases: Databases) -> Iterator[Stage]:
+def in_this_process(databases: Databases, *, faults: bool = True) -> Iterator[Stage]:
     """Coordinator and participants at work in this process, on these databases."""
     with kept_log() as log:
-        stage = EmbeddedStage(databases, log)
+        stage = EmbeddedStage(databases, log, faults=faults)
         try:
             stage.start()
             yield stage

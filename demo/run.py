@@ -23,7 +23,8 @@ from amends.outbox.store import OutboxStore
 
 FEW: Final = 20
 AHEAD_S: Final = 0.5
-MEASURED_S: Final = 2.0
+MEASURED_S: Final = 0.5  # short, so that a fast stage soon gets what it can take
+PLACE_S: Final = 0.05
 LOOK_S: Final = 0.1
 DRAIN_S: Final = 20.0
 SETTLE_S: Final = 0.3
@@ -105,7 +106,7 @@ class Pace:
         while self._seen[0][0] < now - MEASURED_S and len(self._seen) > 2:
             self._seen.popleft()
         since, before = self._seen[0]
-        per_second = (ended - before) / max(now - since, LOOK_S)
+        per_second = (ended - before) / max(now - since, PLACE_S)
         return FEW + round(per_second * AHEAD_S)
 
 
@@ -120,7 +121,7 @@ def place_all(stage: Stage, front: Front, orders: Sequence[Order], progress: Pro
             some = orders[placed : placed + room]
             front.place(some)
             placed += len(some)
-        time.sleep(LOOK_S)
+        time.sleep(PLACE_S)
         stage.watch()
         statuses = by_status(stage.databases)
         progress(statuses)
