@@ -59,6 +59,7 @@ def measure(servers: Servers, young: Amends, *, quick: bool) -> dict[str, Any]:
         for run, without in zip(seen[str(finished)], seen["none"], strict=True)
     ]
     figures[f"finished_cost_ratio_{finished}"] = round(median(ratios), 3)
+    figures[f"finished_cost_ratio_{finished}_rounds"] = [round(ratio, 3) for ratio in ratios]
     return figures
 
 

@@ -78,6 +78,7 @@ def measure(servers: Servers, *, quick: bool) -> dict[str, Any]:
         if name != "none":
             kind, count = name.split("_")
             figures[f"unsent_{kind}_ratio_{count}"] = round(median(ratios), 3)
+            figures[f"unsent_{kind}_ratio_{count}_rounds"] = [round(ratio, 3) for ratio in ratios]
     for rows in numbers:
         kinds = (figures[f"unsent_backlog_ratio_{rows}"], figures[f"unsent_waiting_ratio_{rows}"])
         figures[f"unsent_cost_ratio_{rows}"] = max(kinds)
