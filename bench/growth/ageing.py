@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -64,7 +65,7 @@ def age(url: str, like: Example, count: int) -> None:
 
     Keys and indexes are made after the rows, which is faster; nobody else may be connected.
     """
-    with psycopg.connect(url, autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection, _few_checkpoints(connection):
         dropped = _drop(connection)
         for table, rows in like.items():
             connection.execute(f"CREATE TABLE public.like_{table} (LIKE amends.{table})")
@@ -79,6 +80,19 @@ def age(url: str, like: Example, count: int) -> None:
             connection.execute(f"DROP TABLE public.like_{table}")
         for statement in dropped.foreign:
             connection.execute(statement)
+
+
+@contextmanager
+def _few_checkpoints(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Loading writes gigabytes of WAL: with the default a checkpoint would come every few seconds."""
+    connection.execute("ALTER SYSTEM SET max_wal_size = '8GB'")
+    connection.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        connection.execute("ALTER SYSTEM RESET max_wal_size")
+        connection.execute("SELECT pg_reload_conf()")
+        connection.execute("CHECKPOINT")
 
 
 def _drop(connection: psycopg.Connection[Any]) -> _Dropped:

@@ -37,7 +37,7 @@ STANDS: Final = """
 
 
 def measure(servers: Servers, *, quick: bool) -> dict[str, Any]:
-    """Two million rows (quick: 200,000) are inserted, a thousand in a transaction, and deleted in another.
+    """Two million rows (quick: 100,000) are inserted, a thousand in a transaction, and deleted in another.
 
     Of every twentieth batch a relay's claim leases 200 rows in between, which is timed. For this measurement alone
     PostgreSQL's autovacuum looks every 3 s instead of every minute, as rows come and go twenty times as fast as in
@@ -47,7 +47,7 @@ def measure(servers: Servers, *, quick: bool) -> dict[str, Any]:
     of the claims, `churn_claim_ratio` between them; `churn_table_mib_most` and `_end`, `churn_indexes_mib_most` and
     `_end`; `churn_dead_rows_most` and `_end`.
     """
-    rows = 200_000 if quick else 2_000_000
+    rows = 100_000 if quick else 2_000_000
     claims: list[float] = []
     stands: list[tuple[int, int, int]] = []
     with mailbox(servers) as box, _vacuumed_often(servers):
@@ -60,7 +60,7 @@ def measure(servers: Servers, *, quick: bool) -> dict[str, Any]:
                     stands.append(_stands(connection))
                 connection.execute(DELETE, inserted)
             seconds = time.monotonic() - began
-            time.sleep(2 * NAPTIME_S)
+            time.sleep(1.5 * NAPTIME_S)
             stands.append(_stands(connection))
     tenth = max(1, len(claims) // 10)
     begin, end = median(claims[:tenth]), median(claims[-tenth:])

@@ -58,7 +58,7 @@ def measure(servers: Servers, *, quick: bool) -> dict[str, Any]:
     `unsent_backlog_ratio_N`, `unsent_waiting_ratio_N`: CPU against none, medians of each round's ratio.
     `unsent_cost_ratio_N`: the worse of both.
     """
-    messages, rounds, numbers = (4_000, 2, (100_000,)) if quick else (10_000, 3, (100_000, 1_000_000))
+    messages, rounds, numbers = (4_000, 1, (100_000,)) if quick else (10_000, 3, (100_000, 1_000_000))
     standing = [Standing("none", 0, "")]
     for rows in numbers:
         standing += [Standing(f"backlog_{rows}", rows, BACKLOG), Standing(f"waiting_{rows}", rows, WAITING)]
