@@ -9,9 +9,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from amends.db.arrays import Blobs, Plain
 from amends.db.errors import UnsupportedDatabase
 from amends.db.trips import Statement, one_trip
 from amends.outbox.wire import Op
+from amends.participants.barrier.answers import NULL
 from amends.participants.barrier.rows import BarrierRow, Stand, StepKey
 from amends.participants.barrier.sql_postgresql import POSTGRESQL
 from amends.participants.barrier.sql_sqlite import SQLITE
@@ -117,10 +119,10 @@ class BarrierStore:
             self.savepoint(connection)
             return new
         values = {
-            "sagas": [self._sql.uuid(claim.key.saga) for claim in claims],
-            "paths": [claim.key.path for claim in claims],
-            "rounds": [claim.round for claim in claims],
-            "started_s": [claim.started_at / 1000 for claim in claims],
+            "sagas": Plain([self._sql.uuid(claim.key.saga) for claim in claims]),
+            "paths": Plain([claim.key.path for claim in claims]),
+            "rounds": Plain([claim.round for claim in claims]),
+            "started_s": Plain([claim.started_at / 1000 for claim in claims]),
             "horizon_s": self._horizon_s,
             "lock_timeout": self._lock_timeout,
         }
@@ -132,10 +134,10 @@ class BarrierStore:
         if self._sql.settle_many is None:
             return [self.settling(key, Op.DO, one) for key, one in settled.items()]
         values = {
-            "sagas": [self._sql.uuid(key.saga) for key in settled],
-            "paths": [key.path for key in settled],
-            "args": [one.args for one in settled.values()],
-            "results": [one.result for one in settled.values()],
+            "sagas": Plain([self._sql.uuid(key.saga) for key in settled]),
+            "paths": Plain([key.path for key in settled]),
+            "args": Blobs([one.args or NULL for one in settled.values()]),
+            "results": Blobs([one.result or NULL for one in settled.values()]),
         }
         return [Statement(self._sql.settle_many, values)]
 
