@@ -11,6 +11,9 @@ from amends.coordinator import Saga, arg, chain, pivot, step
 from amends.participants import Ctx, Participant
 
 EFFECT = text("INSERT INTO effects (saga_id, number) VALUES (:saga, :number)")
+EFFECTS = text(
+    "INSERT INTO effects (saga_id, number) SELECT * FROM unnest(CAST(:sagas AS uuid[]), CAST(:numbers AS text[]))"
+)
 UNDONE = text("DELETE FROM effects WHERE saga_id = :saga")
 
 bench_order = Saga(
@@ -67,6 +70,12 @@ def _effect(number: str, ctx: Ctx) -> Reference:
     return Reference()
 
 
+def _effects(numbers: list[str], ctxs: list[Ctx]) -> list[Reference]:
+    sagas = [ctx.saga for ctx in ctxs]
+    ctxs[0].connection.execute(EFFECTS, {"sagas": sagas, "numbers": numbers})
+    return [Reference() for _ in numbers]
+
+
 def _undone(ctx: Ctx) -> None:
     ctx.connection.execute(UNDONE, {"saga": ctx.saga})
 
@@ -75,6 +84,12 @@ def _undone(ctx: Ctx) -> None:
 def reserve(cmd: Reserve, ctx: Ctx) -> Reference:
     """Put goods aside."""
     return _effect(cmd.number, ctx)
+
+
+@reserve.together
+def reserve_all(cmds: list[Reserve], ctxs: list[Ctx]) -> list[Reference]:
+    """Several at once, where a worker takes batches."""
+    return _effects([cmd.number for cmd in cmds], ctxs)
 
 
 @reserve.undo
@@ -89,6 +104,12 @@ def charge(cmd: Charge, ctx: Ctx) -> Reference:
     return _effect(cmd.number, ctx)
 
 
+@charge.together
+def charge_all(cmds: list[Charge], ctxs: list[Ctx]) -> list[Reference]:
+    """Several at once, where a worker takes batches."""
+    return _effects([cmd.number for cmd in cmds], ctxs)
+
+
 @charge.undo
 def refund(_cmd: Charge, _done: Reference, ctx: Ctx) -> None:
     """Give it back."""
@@ -99,3 +120,9 @@ def refund(_cmd: Charge, _done: Reference, ctx: Ctx) -> None:
 def dispatch(cmd: Dispatch, ctx: Ctx) -> Reference:
     """Hand the parcel over."""
     return _effect(cmd.number, ctx)
+
+
+@dispatch.together
+def dispatch_all(cmds: list[Dispatch], ctxs: list[Ctx]) -> list[Reference]:
+    """Several at once, where a worker takes batches."""
+    return _effects([cmd.number for cmd in cmds], ctxs)

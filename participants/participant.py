@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -40,6 +41,10 @@ class Handler:
     external: bool = False
 
 
+# Obeys several new commands of one name at once: takes their payloads and their contexts, gives their results.
+Together = Callable[[list[Any], list[Any]], Any]
+
+
 class Participant:
     """One service as sagas see it: `Participant("payments")` is what a step's `to="payments"` means."""
 
@@ -48,6 +53,7 @@ class Participant:
         self.name = _checked_name(name, "a participant")
         self._handlers: dict[tuple[Op, str], Handler] = {}
         self._beside: set[tuple[Op, str, str]] = set()
+        self._together: dict[str, Together] = {}
 
     @overload
     def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
@@ -82,6 +88,10 @@ class Participant:
     def find(self, op: Op, name: str) -> Handler | None:
         """The handler of this op and name."""
         return self._handlers.get((op, name))
+
+    def together(self, name: str) -> Together | None:
+        """What obeys several new commands of this name at once, if there is such a function."""
+        return self._together.get(name)
 
     def names(self, op: Op) -> tuple[str, ...]:
         """The names of this op's handlers, sorted."""
@@ -178,6 +188,22 @@ class CommandHandler(Generic[P, R]):
     def confirm(self, function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
         """Let a function confirm what this command tried: it takes (command, result, context)."""
         return self._register(Op.CONFIRM, function, name, _local_names())
+
+    def together(self, function: F, /) -> F:
+        """Let a function obey several of these commands at once, where a worker takes batches (B7).
+
+        It takes a list of commands and a list of their contexts, and gives a list of results, in the same order:
+        `def charge_all(cmds: list[Charge], ctxs: list[Ctx]) -> list[Charged]`. All of them share one transaction, any
+        context's. If it raises, nothing has happened, and each is obeyed for itself, by the handler.
+
+        Raises: InvalidHandler for an async function, for a second one, and where the handler is external.
+        """
+        name = self.handler.name
+        if self.handler.external or inspect.iscoroutinefunction(inspect.unwrap(function)):
+            raise InvalidHandler(f"{name}.together: neither async nor for an external handler")
+        if self._participant._together.setdefault(name, function) is not function:
+            raise InvalidHandler(f"{name}.together: the command has such a function already")
+        return function
 
     def _register(
         self, op: Op, function: Callable[..., Any] | None, name: str | None, names: Mapping[str, Any]

@@ -89,25 +89,20 @@ class Barrier:
         self,
         connection: Connection,
         commands: Mapping[StepKey, Command],
-        run: Callable[[Command, Run], bytes],
+        run: Callable[[Mapping[StepKey, Run]], Mapping[StepKey, bytes]],
         later: Later | None = None,
     ) -> dict[StepKey, Answer]:
         """B7: run those of these `do` commands that are new, without savepoints: if one raises, all must roll back.
 
-        The others are left to be taken through one by one. `later` as in `do`. Raises: HandlerEndedTransaction, and
-        what `run` raises, Refused too.
+        The others are left to be taken through one by one. `run` gives the result of each. `later` as in `do`.
+        Raises: HandlerEndedTransaction, and what `run` raises, Refused too.
         """
         claims = [Claim(key, command.round, command.started_at) for key, command in commands.items()]
         new = self._store.claim_new(connection, claims)
         if not new:
             return {}
-        settled: dict[StepKey, Settled] = {}
-        for key, command in commands.items():
-            if key in new:
-                crash_point("participant.barrier.after")
-                verdict = Run(args=bytes(command.args))
-                settled[key] = _success(command, verdict, run(command, verdict), 0)
-                crash_point("participant.handler.after")
+        runs = {key: Run(args=bytes(command.args)) for key, command in commands.items() if key in new}
+        settled = {key: _success(commands[key], runs[key], result, 0) for key, result in run(runs).items()}
         self._keep_handler(connection, later)
         self._write(connection, self._store.settling_new(settled), later)
         return {key: _answer(one) for key, one in settled.items()}

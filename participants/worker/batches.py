@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from amends.db.crashpoints import crash_point
 from amends.db.errors import StoreUnavailable
-from amends.outbox.wire import Command, Op
+from amends.outbox.wire import Op
 from amends.participants.barrier.answers import Answer
 from amends.participants.barrier.barrier import Barrier, key_of
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.rows import StepKey
 from amends.participants.logging import command_scope
-from amends.participants.participant import Participant
+from amends.participants.participant import Handler, Participant
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.faults import LOCK_TIMEOUT, HandlerRaised, is_conflict, sqlstate
 from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.running import HandlerRuns
 from amends.participants.worker.sizing import BatchSize
-from amends.participants.worker.transactions import Transactions
+from amends.participants.worker.transactions import Transactions, Unit
 from amends.participants.worker.workspaces import HeldWorkspace
 
 log = logging.getLogger(__name__)
@@ -69,16 +70,8 @@ class Batches:
     def _together(self, batch: dict[StepKey, Inbound], caller: Caller) -> list[tuple[Inbound, Answer]]:
         with self._transactions.begin() as unit:
 
-            def run(command: Command, verdict: Run) -> bytes:
-                inbound = batch[key_of(command)]
-                handler = self._participant.find(Op.DO, command.command)
-                assert handler is not None, "only commands with handlers share a transaction"
-                workspace = HeldWorkspace(unit.connection, self._guard)
-                with command_scope(inbound.scope):
-                    try:
-                        return self._runs.run(inbound, handler, verdict, workspace, caller)
-                    finally:
-                        workspace.close()
+            def run(runs: Mapping[StepKey, Run]) -> dict[StepKey, bytes]:
+                return self._results(unit, batch, runs, caller)
 
             commands = {key: inbound.command for key, inbound in batch.items()}
             answers = self._barrier.do_together(unit.connection, commands, run, unit.later)
@@ -86,8 +79,50 @@ class Batches:
             unit.messages += [inbound.reply(answer) for inbound, answer in answered]
         return answered
 
+    def _results(
+        self, unit: Unit, batch: Mapping[StepKey, Inbound], runs: Mapping[StepKey, Run], caller: Caller
+    ) -> dict[StepKey, bytes]:
+        """Run the handler of each, or of all that one function takes at once."""
+        results: dict[StepKey, bytes] = {}
+        for name, keys in _by_name(batch, runs).items():
+            handler = self._participant.find(Op.DO, name)
+            assert handler is not None, "only commands with handlers share a transaction"
+            function = self._participant.together(name)
+            if function is not None and len(keys) > 1:
+                crash_point("participant.barrier.after")
+                some = [(batch[key], runs[key]) for key in keys]
+                workspace = HeldWorkspace(unit.connection, self._guard)
+                try:
+                    together = self._runs.run_together(some, handler, function, workspace)
+                finally:
+                    workspace.close()
+                results.update(zip(keys, together, strict=True))
+                crash_point("participant.handler.after")
+                continue
+            for key in keys:
+                crash_point("participant.barrier.after")
+                results[key] = self._result(unit, batch[key], handler, runs[key], caller)
+                crash_point("participant.handler.after")
+        return results
+
+    def _result(self, unit: Unit, inbound: Inbound, handler: Handler, verdict: Run, caller: Caller) -> bytes:
+        workspace = HeldWorkspace(unit.connection, self._guard)
+        with command_scope(inbound.scope):
+            try:
+                return self._runs.run(inbound, handler, verdict, workspace, caller)
+            finally:
+                workspace.close()
+
     def _may_share(self, inbound: Inbound) -> bool:
         if inbound.command.op is not Op.DO or inbound.delivery.delivery_count:
             return False  # What has come before may be what killed a worker: the others must not die with it.
         handler = self._participant.find(Op.DO, inbound.command.command)
         return handler is not None and not handler.external
+
+
+def _by_name(batch: Mapping[StepKey, Inbound], runs: Iterable[StepKey]) -> dict[str, list[StepKey]]:
+    """The keys of each command's name; of one name in the order in which they came."""
+    keys: dict[str, list[StepKey]] = {}
+    for key in runs:
+        keys.setdefault(batch[key].command.command, []).append(key)
+    return keys

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -14,7 +16,7 @@ from amends.participants.barrier.judge import Run
 from amends.participants.context import Ctx, Workspace
 from amends.participants.errors import HandlerEndedTransaction, InvalidPayload, Refused
 from amends.participants.metrics import ParticipantMetrics
-from amends.participants.participant import Handler
+from amends.participants.participant import Handler, Together
 from amends.participants.payloads import encode
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.faults import HandlerRaised, is_idle_timeout
@@ -22,6 +24,8 @@ from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.workspaces import LeaseLost
+
+log = logging.getLogger(__name__)
 
 # What a reply carries beside its result.
 _ENVELOPE_BYTES: Final = 8 * 1024
@@ -78,15 +82,46 @@ class HandlerRuns:
                 raise StoreUnavailable(f"the database broke off while a handler ran: {error}") from error
             raise HandlerRaised(error) from error
         finally:
-            seconds = time.monotonic() - started
-            self._metrics.ran(inbound.participant, handler.name, handler.op, seconds)
-            if handler.op is Op.DO and not handler.external:
-                self._batch.ran(seconds)
-        if len(result) > RESULT_BYTES_MAX:
-            raise ResultTooLarge(
-                f"result_too_large: {len(result):,} bytes are over the limit of {RESULT_BYTES_MAX:,}"
-            )
-        return result
+            self._measured(inbound.participant, handler, time.monotonic() - started)
+        return _fitting(result)
+
+    def run_together(
+        self,
+        commands: Sequence[tuple[Inbound, Run]],
+        handler: Handler,
+        function: Together,
+        workspace: HandlerWorkspace,
+    ) -> list[bytes]:
+        """The results, as JSON, of several commands of this handler that `function` obeys at once. Raises: as `run`."""
+        ctxs = [_context(inbound, verdict, workspace) for inbound, verdict in commands]
+        reader = handler.signature.command
+        started = time.monotonic()
+        try:
+            payloads = [None if reader is None else reader.read(verdict.args) for _, verdict in commands]
+            with self._guard.handling():
+                values = function(payloads, ctxs)
+            workspace.finish()
+            if workspace.lost:
+                raise StoreUnavailable("the database broke off while a handler ran")
+            if not isinstance(values, list | tuple) or len(values) != len(commands):
+                log.error("together_miscounted", extra={"command": handler.name, "commands": len(commands)})
+                raise TypeError(f"{handler.name}.together must give a list of {len(commands)} results")
+            return [_fitting(encode(value)) for value in values]
+        except (Refused, HandlerEndedTransaction):
+            raise
+        except BaseException as error:
+            if workspace.lost and not is_idle_timeout(error):
+                raise StoreUnavailable(f"the database broke off while a handler ran: {error}") from error
+            raise HandlerRaised(error) from error
+        finally:
+            each_s = (time.monotonic() - started) / len(commands)
+            for inbound, _ in commands:
+                self._measured(inbound.participant, handler, each_s)
+
+    def _measured(self, participant: str, handler: Handler, seconds: float) -> None:
+        self._metrics.ran(participant, handler.name, handler.op, seconds)
+        if handler.op is Op.DO and not handler.external:
+            self._batch.ran(seconds)
 
     def _call(self, handler: Handler, verdict: Run, ctx: Ctx, caller: Caller) -> object:
         arguments = handler.signature.arguments(verdict.args, verdict.result, ctx)
@@ -95,6 +130,15 @@ class HandlerRuns:
         except InvalidPayload as error:
             # Of a payload that the handler itself reads.
             raise HandlerRaised(error) from error
+
+
+def _fitting(result: bytes) -> bytes:
+    """The result, if a reply can carry it. Raises: ResultTooLarge."""
+    if len(result) > RESULT_BYTES_MAX:
+        raise ResultTooLarge(
+            f"result_too_large: {len(result):,} bytes are over the limit of {RESULT_BYTES_MAX:,}"
+        )
+    return result
 
 
 def _context(inbound: Inbound, verdict: Run, workspace: Workspace) -> Ctx:

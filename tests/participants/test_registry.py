@@ -146,3 +146,33 @@ def test_an_idempotency_key_tells_saga_step_and_op_and_is_never_too_long_for_tho
     assert short == f"{saga}/reserve/3/do"
     assert len(long) == 2
     assert all(len(key) <= 255 for key in long)
+
+
+def test_what_obeys_several_at_once_is_plain_and_one_for_each_command() -> None:
+    participant = Participant("one")
+
+    @participant.command
+    def work(cmd: str, ctx: Ctx) -> str:
+        return cmd
+
+    @work.together
+    def work_all(cmds: list[str], ctxs: list[Ctx]) -> list[str]:
+        return cmds
+
+    assert participant.together("work") is work_all
+    assert participant.together("other") is None
+    with pytest.raises(InvalidHandler, match="already"):
+        work.together(lambda cmds, ctxs: cmds)
+
+    async def later(cmds: list[str], ctxs: list[Ctx]) -> list[str]:
+        return cmds
+
+    with pytest.raises(InvalidHandler, match="async"):
+        work.together(later)
+
+    @participant.command(external=True)
+    def call(cmd: str) -> str:
+        return cmd
+
+    with pytest.raises(InvalidHandler, match="external"):
+        call.together(lambda cmds, ctxs: cmds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -22,15 +22,20 @@ from tests.participants.shop import count, record
 BATCH = 8
 
 
+Together = Callable[["Service", list[str], list[Ctx]], list[str]]
+
+
 class Service:
     """A participant that takes batches, on a broker in this process."""
 
-    def __init__(self, engine: Engine, **settings: Any) -> None:
+    def __init__(self, engine: Engine, together: Together | None = None, **settings: Any) -> None:
         self.engine = engine
         self.runs: Counter[str] = Counter()
         self.transactions: list[int] = []
         participant = Participant("one")
-        participant.command(name="work")(self._work)
+        handler = participant.command(name="work")(self._work)
+        if together is not None:
+            handler.together(lambda cmds, ctxs: together(self, cmds, ctxs))
         broker = open_broker(f"memory://{uuid4().hex}")
         self.coordinator = FakeCoordinator(broker, "p", "one")
         given = {"threads": 1, "batch": BATCH, "time_limit_s": 30, "relay": False, **settings}
@@ -143,3 +148,82 @@ def test_bad_messages_and_unknown_commands_in_a_batch_are_answered_for_themselve
 
     outcomes = [replies[f"{one.saga} 1"].outcome for one in sent]
     assert outcomes == [Outcome.DONE, Outcome.FAILED, Outcome.REFUSED, Outcome.DONE]
+
+
+@pytest.fixture
+def serving(database: Engine) -> Iterator[Callable[[Together], Service]]:
+    """Makes a service whose command has a function for several at once."""
+    made: list[Service] = []
+
+    def make(together: Together) -> Service:
+        made.append(Service(database, together))
+        return made[-1]
+
+    yield make
+    for service in made:
+        service.worker.stop()
+        service.coordinator.close()
+
+
+def all_at_once(service: Service, cmds: list[str], ctxs: list[Ctx]) -> list[str]:
+    """What `Service._work` does, for several."""
+    service.transactions.append(len(cmds))
+    for ctx in ctxs:
+        record(ctx.connection, "batched", ctx.saga)
+    return [f"{cmd} together" for cmd in cmds]
+
+
+def refusing_three(service: Service, cmds: list[str], ctxs: list[Ctx]) -> list[str]:
+    """Refuses, after it did something."""
+    all_at_once(service, cmds, ctxs)
+    raise Refused("one of you is wrong")
+
+
+def forgetting_one(service: Service, cmds: list[str], ctxs: list[Ctx]) -> list[str]:
+    """Gives a result less."""
+    return all_at_once(service, cmds, ctxs)[1:]
+
+
+def committing(service: Service, cmds: list[str], ctxs: list[Ctx]) -> list[str]:
+    """Ends the transaction, which is not its own."""
+    done = all_at_once(service, cmds, ctxs)
+    ctxs[-1].connection.commit()
+    return done
+
+
+def test_one_function_obeys_several_at_once_and_each_has_its_own_result(
+    serving: Callable[[Together], Service],
+) -> None:
+    service = serving(all_at_once)
+    sent = [command("work", f"{number}") for number in range(BATCH)]
+
+    replies = service.answered(sent)
+
+    results = [bytes(replies[f"{one.saga} 1"].result) for one in sent]
+    assert results == [b'"%d together"' % number for number in range(BATCH)]
+    assert [count(service.engine, "batched", one.saga) for one in sent] == [1] * BATCH
+    assert service.transactions == [BATCH]
+    assert not service.runs
+
+
+@pytest.mark.parametrize("together", [refusing_three, forgetting_one, committing])
+def test_if_it_fails_nothing_has_happened_and_each_is_obeyed_for_itself(
+    serving: Callable[[Together], Service], together: Together
+) -> None:
+    """Seen to fail with the miscounted results stored: the last saga would have had another's."""
+    service = serving(together)
+    sent = [command("work", f"{number}") for number in range(BATCH)]
+
+    replies = service.answered(sent)
+
+    assert [bytes(replies[f"{one.saga} 1"].result) for one in sent] == [b'"%d"' % n for n in range(BATCH)]
+    assert [count(service.engine, "batched", one.saga) for one in sent] == [1] * BATCH
+
+
+def test_one_command_alone_is_obeyed_by_its_handler(serving: Callable[[Together], Service]) -> None:
+    service = serving(all_at_once)
+    sent = command("work", "alone")
+
+    replies = service.answered([sent])
+
+    assert bytes(replies[f"{sent.saga} 1"].result) == b'"alone"'
