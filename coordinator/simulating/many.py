@@ -77,9 +77,7 @@ def simulate_with(seeds: range, jobs: int, told: Callable[[Simulated], None]) ->
     with ProcessPoolExecutor(jobs, initializer=_follow_the_parent) as pool:
         # A process that is only just beginning would die of one, and the pool with it.
         try:
-            with (
-                _interrupts_wait()
-            ):  # A process that is only just beginning would die of one, and the pool with it.
+            with _interrupts_wait():
                 left: set[Future[Simulated]] = {pool.submit(simulate, chunk) for chunk in chunks}
             while left:
                 done, left = wait(left, return_when=FIRST_COMPLETED)
