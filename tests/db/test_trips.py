@@ -102,7 +102,7 @@ def test_the_commit_goes_with_the_statements(postgresql: Engine) -> None:
 
 
 def test_a_statement_that_fails_beside_the_commit_takes_all_with_it(postgresql: Engine) -> None:
-    """Guard: the COMMIT in the same pipeline, which the server passes over after an error. The outcome is known."""
+    """The server passes over the COMMIT after an error in its pipeline. The outcome is known."""
     with pytest.raises(IntegrityError) as raised, transaction(postgresql) as connection:
         one_trip(connection, [insert(1)])
         commit_with(connection, [insert(2), insert(1)])
