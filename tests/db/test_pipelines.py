@@ -92,10 +92,10 @@ def test_what_psycopg_forgets_after_a_rollback_is_not_ours(engine: Engine) -> No
     for _ in range(2):
         with pipelined(engine) as connection:
             connection.exec_driver_sql(KEPT).all()
-        for _ in range(8):
-            with pytest.raises(ProgrammingError), transaction(engine) as connection:
+        with pytest.raises(ProgrammingError), transaction(engine) as connection:
+            for _ in range(8):  # psycopg prepares what it has met five times.
                 connection.exec_driver_sql("SELECT %(it)s::int", {"it": 1})
-                connection.exec_driver_sql("SELECT nothing")
+            connection.exec_driver_sql("SELECT nothing")
 
     assert kept(engine) == []
 
