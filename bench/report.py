@@ -74,8 +74,11 @@ def _plain(section: str, figures: Mapping[str, Any]) -> Table:
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """What is nested under its names put together; who waited for what is left to the file."""
     flat: dict[str, Any] = {}
     for name, value in figures.items():
+        if name.startswith("waits"):
+            continue
         flat |= _flat(value, f"{before}{name} ") if isinstance(value, Mapping) else {f"{before}{name}": value}
     return flat
 
