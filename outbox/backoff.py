@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import random
+from random import SystemRandom
 from typing import Final
 
 _SPREAD: Final = 0.2
+# Not Python's shared one: who seeds that, as a service's tests may, is not to have it moved on by our threads.
+_random: Final = SystemRandom()
 
 
 class Backoff:
@@ -20,7 +22,7 @@ class Backoff:
         """How many seconds to wait after one more failure."""
         delay = after(self._failures, self._first_s, self._longest_s)
         self._failures += 1
-        return delay * random.uniform(1 - _SPREAD, 1)
+        return delay * _random.uniform(1 - _SPREAD, 1)
 
     def reset(self) -> None:
         """It works again."""
