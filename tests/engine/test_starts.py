@@ -176,7 +176,7 @@ def test_a_start_of_an_unknown_version_comes_again_until_it_is_known(world: Worl
     receipts = Receipts(world)
     body = start("pay", {"amount": 3}, version=1)
     world.send_start(body, receipts=receipts.queue)
-    eventually(lambda: len(world.coordinator._intake) == 0)
+    eventually(lambda: world.value("SELECT count(*) FROM amends.unknown_start") == 1)
 
     world.register(PAY)
     world.send_start(body, receipts=receipts.queue)
