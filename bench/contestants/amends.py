@@ -145,7 +145,15 @@ def amends(
             for number in range(workers):
                 processes.start(
                     f"{name}{number or ''}",
-                    *("amends.db.cli", "participant", f"bench.shop:{name}", "--batch", str(batch)),
+                    *(
+                        "amends.db.cli",
+                        "participant",
+                        f"bench.shop:{name}",
+                        "--batch",
+                        str(batch),
+                        "--threads",
+                        "1" if batch > 1 else "4",
+                    ),
                     # A batch at hand must leave room for the hard limit of each (B8).
                     *("--time-limit", f"{min(60, 500 // batch)}"),
                     env=_settings(made.participants[name], servers, prefix),

@@ -28,6 +28,7 @@ from amends.coordinator.observer import Observer
 from amends.db.crashpoints import crash_point
 from amends.db.errors import CommitUnknown, StoreUnavailable
 from amends.db.pipelines import pipelined
+from amends.outbox.gathering import Gathering
 from amends.outbox.sender import Sender
 from amends.outbox.store import OutboxStore
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 FAILURES_MAX: Final = 3
 IDLE_S: Final = 0.5
 WAITS_MAX: Final = 2
+LOAD: Final = 16  # From batches of so many events on the next ones are let grow.
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Decider:
         self._stopping = Event()
         self._shelf = Shelf(settings.shelf_bytes_max)
         self._advancing: Advancing | None = None  # of the transaction under way
+        self._gathering = Gathering(LOAD)
         self.turned_at = time.monotonic()
         self.database_up = True
 
@@ -88,12 +91,17 @@ class Decider:
     def turn(self, timeout_s: float) -> None:
         """Decide one batch; waits up to `timeout_s` for its first event."""
         self.turned_at = time.monotonic()
-        items = self._intake.take(self._settings.batch_events_max, timeout_s)
+        most = self._settings.batch_events_max
+        if self._gathering.wait_s:
+            self._intake.gather(most, min(timeout_s, self._gathering.wait_s))
+        items = self._intake.take(most, timeout_s)
+        began = time.monotonic()
         if items:
             crash_point("coordinator.batch.received")
             self._carry(items)
         elif not self.database_up:
             self._carry([])  # Doors are turned away until a transaction has shown that it is back.
+        self._gathering.done(len(items), time.monotonic() - began)
 
     def stop(self) -> None:
         """Let `run` return after the batch under way."""

@@ -210,6 +210,11 @@ class Intake:
             self._items.extend(items)
             self._changed.notify()
 
+    def gather(self, enough: int, timeout_s: float) -> None:
+        """Wait up to `timeout_s` until there are so many items, or for a `wake`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._woken or len(self._items) >= enough, timeout_s)
+
     def take(self, most: int, timeout_s: float) -> list[AnyItem]:
         """Up to `most` items, oldest first; waits up to `timeout_s` for the first, or for a `wake`."""
         with self._changed:

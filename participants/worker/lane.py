@@ -21,6 +21,7 @@ from amends.db.crashpoints import crash_point
 from amends.db.errors import StoreUnavailable
 from amends.outbox.backoff import Backoff
 from amends.outbox.errors import BrokerUnavailable
+from amends.outbox.gathering import Gathering
 from amends.outbox.ports import Broker, Consumer, Delivery
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.gate import DatabaseGate
@@ -34,6 +35,7 @@ _RECONNECT_FIRST_S: Final = 0.1
 _RECONNECT_LONGEST_S: Final = 5.0
 _AWAY_GRACE_S: Final = 5.0
 _FAULT_S: Final = 0.5
+_LOAD: Final = 8  # From batches of so many on the next ones are let grow.
 
 # Deals with some messages, and tells of those it has dealt with, durably.
 Obey = Callable[[Sequence[Delivery], Caller, Callable[[Sequence[Delivery]], None]], None]
@@ -158,15 +160,19 @@ class Lane:
             self._change.wait_for(lambda: self._under_way == 0, max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
-        caller = Caller(self._time_limit_s)
+        caller, gathering = Caller(self._time_limit_s), Gathering(_LOAD)
         try:
             while self._calls.get() is not None:
+                if gathering.wait_s and len(self._waiting) < self._batch.limit:
+                    self._stopping.wait(gathering.wait_s)
                 consumer, limit = self._consumer, self._batch.limit
                 deliveries = self._take(consumer, limit)
                 if deliveries and consumer is not None and self._begin(consumer):
+                    began = time.monotonic()
                     try:
                         self._deal_with(consumer, deliveries, caller)
                     finally:
+                        gathering.done(len(deliveries), time.monotonic() - began)
                         self._batch.took(limit, len(deliveries))
                         self._end()
         finally:
