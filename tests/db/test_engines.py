@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from amends.db.engines import database_url, open_engine, transaction
 from amends.db.errors import CommitUnknown, StoreUnavailable, UnsupportedDatabase
 from amends.db.private_postgres import PrivatePostgres
-from tests.servers.proxy import Proxy, proxy_to
+from tests.servers.proxy import COMMIT, Proxy, proxy_to
 from tests.waiting import DEADLINE_S
 
 _MAKE = text("CREATE TABLE kept (id int PRIMARY KEY)")
@@ -93,7 +93,7 @@ def test_a_connection_that_breaks_during_the_commit_leaves_it_unknown(
     proxy, broken = through
     with pytest.raises(CommitUnknown), transaction(broken) as connection:
         connection.execute(_PUT, {"id": 1})
-        proxy.cut(b"COMMIT", forward=happened)
+        proxy.cut(COMMIT, forward=happened)
 
     assert _kept(engine) == int(happened)
 

@@ -23,7 +23,7 @@ from tests.engine.receipts import Receipts
 from tests.engine.scripted import reply
 from tests.engine.test_children import BUY, PACK, child_of
 from tests.engine.world import World, start
-from tests.servers.proxy import Proxy, proxy_to
+from tests.servers.proxy import COMMIT, Proxy, proxy_to
 from tests.waiting import eventually
 
 PAY = Saga("pay", step("charge", to="payments", undo="refund", timeout="5m"), version=1)
@@ -158,7 +158,7 @@ def test_putting_aside_with_a_commit_of_unknown_outcome_is_not_done_twice(
     saga = world.start_saga("pay", {}).saga_id
     (command,) = eventually(lambda: payments.commands("do"))
     failing(Advancing, "apply", lambda _, event: type(event).__name__ == "Replied", times=3)
-    proxy.cut(b"COMMIT", after=b"amends.quarantine", forward=happened)
+    proxy.cut(COMMIT, after=b"amends.quarantine", forward=happened)
 
     payments.send(reply(command, "payments"))
 

@@ -18,7 +18,7 @@ from amends.outbox.broker import open_broker
 from tests.engine.clocks import SteppedClock, stepped_clock
 from tests.engine.scheduled import SWEEP, add, found, make_due, sagas, seconds_ago, wait_until_fired
 from tests.engine.world import World
-from tests.servers.proxy import proxy_to
+from tests.servers.proxy import COMMIT, proxy_to
 from tests.waiting import eventually
 
 MANY = 40
@@ -93,7 +93,7 @@ def test_three_coordinators_race_and_one_commits_without_knowing(
         due = seconds_ago()
         saga_id = scheduled_saga_id("nightly", round(due.timestamp() * 1000))
         # Whichever of the three is first to commit this saga's start.
-        proxy.cut(b"COMMIT", after=saga_id.encode(), forward=happened)
+        proxy.cut(COMMIT, after=saga_id.encode(), forward=happened)
         make_due(looking, at=due)
         eventually(lambda: "commit_unknown" in caplog.messages, what="one to commit without knowing")
         looking.wait_for(saga_id, "completed")

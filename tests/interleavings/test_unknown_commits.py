@@ -28,11 +28,10 @@ from tests.interleavings.town import Town
 from tests.outbox.relaying import quick
 from tests.outbox.rows import ids, outbox, owner, rows
 from tests.servers.postgres import PostgresServer
-from tests.servers.proxy import Proxy, proxy_to
+from tests.servers.proxy import COMMIT, Proxy, proxy_to
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
 
-COMMIT = b"COMMIT"
 TWICE = Saga(
     "commit-twice",
     chain(

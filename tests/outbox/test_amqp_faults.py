@@ -353,7 +353,7 @@ def test_a_short_block_delays_confirms_and_nothing_else(node: PrivateRabbit) -> 
     node.block()
     try:
         for token in (2, 3, 4):
-            publisher.publish(outgoing([message(queue, bytes(900_000)) for _ in range(10)], first=token * 10))
+            publisher.publish(outgoing([message(queue, bytes(90_000)) for _ in range(10)], first=token * 10))
             assert publisher.settled(0.2) == []
         assert publisher.pending == 30
         consumer.ack([one.tag for one in received(consumer, 1)])

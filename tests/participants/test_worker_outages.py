@@ -19,7 +19,7 @@ from amends.participants import Ctx, Participant
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import FakeCoordinator, command
 from tests.participants.shop import count, metadata, record
-from tests.servers.proxy import proxy_to
+from tests.servers.proxy import COMMIT, proxy_to
 from tests.servers.rabbit import PrivateRabbit
 from tests.waiting import eventually
 
@@ -118,7 +118,7 @@ def test_a_commit_of_unknown_outcome_is_neither_acknowledged_nor_answered(
             record(ctx.connection, "work", ctx.saga)
             runs.append(ctx.saga)
             if len(runs) == 1:
-                proxy.cut(b"COMMIT", forward=happened)
+                proxy.cut(COMMIT, forward=happened)
 
         worker = start_worker(participant, database=url, relay=False)
         sent = coordinator.send(command("work", {}))

@@ -11,6 +11,8 @@ from typing import Final
 from sqlalchemy.engine import make_url
 
 _CHUNK: Final = 65_536
+# A COMMIT as a client says it: `BEGIN ISOLATION LEVEL READ COMMITTED` goes on differently.
+COMMIT: Final = b"COMMIT\x00"
 
 
 class Proxy:
