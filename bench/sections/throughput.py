@@ -40,7 +40,7 @@ class Effort:
     @classmethod
     def of(cls, quick: bool) -> Effort:
         """For a quick run, or a full one."""
-        return cls(1, 0.3, 40, 3.0) if quick else cls(3, 1.0, 80, 5.0)
+        return cls(1, 0.3, 40, 3.0) if quick else cls(3, 1.0, 60, 4.0)
 
 
 def entries() -> list[Entry]:
@@ -49,12 +49,12 @@ def entries() -> list[Entry]:
     from bench.contestants.dbos import dbos
 
     return [
-        Entry("amends", lambda servers: amends(servers), 2_000, latencies=True),
+        Entry("amends", lambda servers: amends(servers), 1_500, latencies=True),
         Entry("bare loop", bare, 3_000, latencies=True),
         Entry(f"amends, batch={BATCH}", lambda servers: amends(servers, batch=BATCH), 3_000),
-        Entry("DBOS", dbos, 500, latencies=True),
+        Entry("DBOS", dbos, 350, latencies=True),
         Entry("Celery", lambda servers: celery(servers, results=False), 1_500),
-        Entry("Celery, database results", lambda servers: celery(servers, results=True), 800),
+        Entry("Celery, database results", lambda servers: celery(servers, results=True), 350),
     ]
 
 
