@@ -165,9 +165,9 @@ class Lane:
             while self._calls.get() is not None:
                 if gathering.wait_s and len(self._waiting) < self._batch.limit:
                     self._stopping.wait(gathering.wait_s)
-                consumer, limit = self._consumer, self._batch.limit
-                deliveries = self._take(consumer, limit)
-                if deliveries and consumer is not None and self._begin(consumer):
+                limit = self._batch.limit
+                consumer, deliveries = self._take(limit)
+                if consumer is not None and self._begin(consumer):
                     began = time.monotonic()
                     try:
                         self._deal_with(consumer, deliveries, caller)
@@ -178,20 +178,24 @@ class Lane:
         finally:
             caller.close()
 
-    def _take(self, consumer: Consumer | None, limit: int) -> list[Delivery]:
-        """Up to `limit` of what waits; another thread is called for the rest.
+    def _take(self, limit: int) -> tuple[Consumer | None, list[Delivery]]:
+        """Up to `limit` of what waits, all of one consumer; another thread is called for the rest.
 
-        Deliveries of an earlier consumer are dropped: they have gone back.
+        Whose they are is read with them: asked before, it might be an earlier one, and a later one's would be dropped.
         """
+        consumer: Consumer | None = None
         taken: list[Delivery] = []
         with suppress(IndexError):
             while len(taken) < limit:
                 of, delivery = self._waiting.popleft()
-                if of is consumer:
-                    taken.append(delivery)
+                if consumer is not None and of is not consumer:
+                    self._waiting.appendleft((of, delivery))
+                    break
+                consumer = of
+                taken.append(delivery)
         if self._waiting:
             self._calls.put(True)
-        return taken
+        return consumer, taken
 
     def _begin(self, consumer: Consumer) -> bool:
         with self._change:
