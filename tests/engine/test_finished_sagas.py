@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 from sqlalchemy import Engine
 
 from amends.coordinator.engine import breakers, sql, windows
 from amends.db.engines import transaction
+from tests.plans import plan, rows_read
 
 FINISHED = 20_000
 LIVE = 30
@@ -50,22 +47,9 @@ def old(coordinator_database: Engine) -> Engine:
 def read(database: Engine, statement: str, values: dict[str, object]) -> int:
     """How many rows of sagas and steps its scans looked at, returned or thrown away."""
     with transaction(database) as connection:
-        explained = connection.exec_driver_sql(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", values
-        ).scalar_one()
+        root = plan(connection, statement, values)
         connection.rollback()
-    tree = explained if isinstance(explained, list) else json.loads(explained)
-    return sum(
-        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
-        for node in _nodes(tree[0]["Plan"])
-        if node.get("Relation Name") in ("saga", "step") and "Scan" in node["Node Type"]
-    )
-
-
-def _nodes(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield root
-    for child in root.get("Plans", ()):
-        yield from _nodes(child)
+    return rows_read(root, {"saga", "step"})
 
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "fresh statistics"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +12,7 @@ from amends.db.engines import transaction
 from amends.db.tables.participant import outbox
 from amends.outbox import sql_postgresql as sql
 from tests.outbox.rows import STORE, beat, message, stored
+from tests.plans import nodes, pages_read, plan, rows_read
 
 IN_FRONT = 20_000
 DUE = 50
@@ -57,33 +56,15 @@ def crowd(participant_database: Engine) -> Engine:
     return participant_database
 
 
-def plan(connection: Connection, statement: str, values: dict[str, object]) -> dict[str, Any]:
-    text = statement.replace("$outbox", outbox.name).replace("$owner", "amends_owner")
-    explained = connection.exec_driver_sql(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", values
-    ).scalar_one()
-    tree = explained if isinstance(explained, list) else json.loads(explained)
-    root: dict[str, Any] = tree[0]["Plan"]
-    return root
-
-
-def nodes(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield root
-    for child in root.get("Plans", ()):
-        yield from nodes(child)
-
-
-def pages(root: dict[str, Any]) -> int:
-    return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
+def explained(connection: Connection, statement: str, values: dict[str, object]) -> dict[str, Any]:
+    return plan(
+        connection, statement.replace("$outbox", outbox.name).replace("$owner", "amends_owner"), values
+    )
 
 
 def scanned(root: dict[str, Any]) -> int:
     """Rows that scans of the outbox looked at, returned or thrown away."""
-    return sum(
-        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
-        for node in nodes(root)
-        if node.get("Relation Name") == outbox.name and "Scan" in node["Node Type"]
-    )
+    return rows_read(root, {outbox.name})
 
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "fresh statistics"])
@@ -95,12 +76,12 @@ def test_a_claim_reads_what_is_due_and_nothing_in_front_of_it(crowd: Engine, ana
             connection.exec_driver_sql("ANALYZE amends_outbox")
 
     with transaction(crowd) as connection:
-        read = plan(connection, sql.CANDIDATES, {"rows_max": 500})
+        read = explained(connection, sql.CANDIDATES, {"rows_max": 500})
 
     indexes = {node.get("Index Name") for node in nodes(read)} - {None}
     assert indexes == {"ix_amends_outbox_unowned"}
     assert scanned(read) == DUE
-    assert pages(read) < 20 + 5 * DUE
+    assert pages_read(read) < 20 + 5 * DUE
 
 
 def test_the_look_for_a_keys_head_reads_one_row(crowd: Engine) -> None:
@@ -110,12 +91,12 @@ def test_the_look_for_a_keys_head_reads_one_row(crowd: Engine) -> None:
         connection.exec_driver_sql("ANALYZE amends_outbox")
 
     with transaction(crowd) as connection:
-        read = plan(connection, sql.BEHIND, {"ids": [row.id], "keys": ["a busy key"]})
-        woken = plan(connection, sql.WAKE, {"keys": ["a busy key"]})
+        read = explained(connection, sql.BEHIND, {"ids": [row.id], "keys": ["a busy key"]})
+        woken = explained(connection, sql.WAKE, {"keys": ["a busy key"]})
 
     assert scanned(read) <= 1
-    assert pages(read) < 20
-    assert pages(woken) < 60
+    assert pages_read(read) < 20
+    assert pages_read(woken) < 60
 
 
 def test_the_look_for_dead_owners_hops_over_living_ones(crowd: Engine) -> None:
@@ -129,10 +110,10 @@ def test_the_look_for_dead_owners_hops_over_living_ones(crowd: Engine) -> None:
 
     with transaction(crowd) as connection:
         values = {"rows_max": 2_000, "dead_s": 20.0, "backstop_s": 300.0, "grace_s": 15.0}
-        read = plan(connection, sql.DISOWN_DEAD, values)
+        read = explained(connection, sql.DISOWN_DEAD, values)
 
     assert scanned(read) <= 3 * 6
-    assert pages(read) < 200
+    assert pages_read(read) < 200
 
 
 def test_a_long_backlog_costs_a_claim_no_more_than_a_short_one(participant_database: Engine) -> None:
@@ -140,10 +121,10 @@ def test_a_long_backlog_costs_a_claim_no_more_than_a_short_one(participant_datab
     database = participant_database
     fill(database, rows=200_000)
     with transaction(database) as connection:
-        read = plan(connection, sql.CANDIDATES, {"rows_max": 500})
+        read = explained(connection, sql.CANDIDATES, {"rows_max": 500})
 
     assert scanned(read) == 500
-    assert pages(read) < 5 * 500
+    assert pages_read(read) < 5 * 500
 
 
 def test_the_owner_id_of_the_crowd_is_left_alone(crowd: Engine) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 from amends.coordinator import gauges
 from amends.coordinator.engine import sql, windows
 from amends.db.engines import open_engine, transaction
+from tests.plans import pages_read, plan, rows_read
 from tests.servers.postgres import PostgresServer
 
 FINISHED = 20_000
@@ -54,34 +53,6 @@ def crowd(postgres: PostgresServer, coordinator_template: str) -> Iterator[Engin
     yield database
     database.dispose()
     postgres.drop_database(url)
-
-
-def plan(connection: Connection, statement: str, values: dict[str, object]) -> dict[str, Any]:
-    explained = connection.exec_driver_sql(
-        f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values
-    ).scalar_one()
-    tree = explained if isinstance(explained, list) else json.loads(explained)
-    root: dict[str, Any] = tree[0]["Plan"]
-    return root
-
-
-def nodes(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield root
-    for child in root.get("Plans", ()):
-        yield from nodes(child)
-
-
-def rows_read(root: dict[str, Any]) -> int:
-    """Rows of tables that scans looked at, returned or thrown away."""
-    return sum(
-        int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
-        for node in nodes(root)
-        if "Relation Name" in node and "Scan" in node["Node Type"]
-    )
-
-
-def pages_read(root: dict[str, Any]) -> int:
-    return int(root["Shared Hit Blocks"] + root["Shared Read Blocks"])
 
 
 # What each statement may read: rows of live sagas, a few times over where it joins.
