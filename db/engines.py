@@ -113,13 +113,8 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     through unchanged.
     """
     with connected(engine) as connection:
-        try:
+        with undone(connection):
             yield connection
-        except BaseException as error:
-            give_up(connection, error)
-            if isinstance(error, DBAPIError) and is_away(error):
-                raise StoreUnavailable(description(engine, error)) from error
-            raise
         try:
             connection.commit()
         except DBAPIError as error:
@@ -132,6 +127,18 @@ def transaction(engine: Engine) -> Iterator[Connection]:
                 )
                 raise (StoreUnavailable if known else CommitUnknown)(description(engine, error)) from error
             raise
+
+
+@contextmanager
+def undone(connection: Connection) -> Iterator[None]:
+    """Roll back if the block fails. Raises: StoreUnavailable if the database broke off; else what the block raised."""
+    try:
+        yield
+    except BaseException as error:
+        give_up(connection, error)
+        if isinstance(error, DBAPIError) and is_away(error):
+            raise StoreUnavailable(description(connection.engine, error)) from error
+        raise
 
 
 def is_away(error: DBAPIError) -> bool:

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
-from amends.db.engines import connected, description, give_up, is_away, transaction
-from amends.db.errors import CommitUnknown, StoreUnavailable
+from amends.db.engines import connected, description, give_up, is_away, transaction, undone
+from amends.db.errors import CommitUnknown
 
 Values = Mapping[str, Any]
 
@@ -171,14 +171,9 @@ def pipelined(engine: Engine) -> Iterator[Connection]:
         return
     with connected(engine) as connection:
         connection.begin()
-        try:
+        with undone(connection):
             pipeline = Pipelined(connection)
             yield cast(Connection, pipeline)
-        except BaseException as error:
-            give_up(connection, error)
-            if isinstance(error, DBAPIError) and is_away(error):
-                raise StoreUnavailable(description(engine, error)) from error
-            raise
         try:
             pipeline.commit()
         except BaseException as error:
