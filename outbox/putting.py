@@ -22,7 +22,7 @@ from amends.outbox import sql_postgresql, sql_sqlite
 from amends.outbox.errors import UnsupportedSession
 from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
 from amends.outbox.message import Message
-from amends.outbox.storage import headers_text
+from amends.outbox.storage import message_values
 from amends.outbox.store import not_installed
 from amends.outbox.store_postgresql import insert_one_values
 from amends.outbox.store_sqlite import row_values
@@ -143,21 +143,7 @@ def _columns(message: Message, dialect: str) -> dict[str, object]:
     else:
         now = func.strftime("%Y-%m-%d %H:%M:%f", "now")
         due = func.strftime("%Y-%m-%d %H:%M:%f", "now", f"{message.delay_s:+.3f} seconds")
-    return {
-        "message_id": message.message_id,
-        "exchange": message.exchange,
-        "routing_key": message.routing_key,
-        "type": message.type,
-        "correlation_id": message.correlation_id,
-        "reply_to": message.reply_to,
-        "headers": headers_text(message),
-        "expiration_ms": message.expiration_ms,
-        "body": message.body,
-        "ordering_key": message.key,
-        "needs_receipt": message.needs_receipt,
-        "created_at": now,
-        "due_at": due,
-    }
+    return {**message_values(message), "created_at": now, "due_at": due}
 
 
 def _put_psycopg(session: Any, message: Message, table: str, schema: str | None) -> int:

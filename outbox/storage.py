@@ -117,6 +117,23 @@ def headers_text(message: Message) -> str:
     return _headers_encoder.encode(dict(message.headers)).decode() if message.headers else "{}"
 
 
+def message_values(message: Message) -> dict[str, object]:
+    """The columns of its row that say what the message is, and not when it leaves or who sends it."""
+    return {
+        "message_id": message.message_id,
+        "exchange": message.exchange,
+        "routing_key": message.routing_key,
+        "type": message.type,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
+        "headers": headers_text(message),
+        "expiration_ms": message.expiration_ms,
+        "body": message.body,
+        "ordering_key": message.key,
+        "needs_receipt": message.needs_receipt,
+    }
+
+
 def claimed_row(row: Sequence[Any], created_at: datetime) -> OutboxRow:
     """A row as LEASE returns it; each kind of database has its own idea of a time."""
     message = Message(

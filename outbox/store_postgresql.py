@@ -20,6 +20,7 @@ from amends.outbox.storage import (
     Resend,
     claimed_row,
     headers_text,
+    message_values,
 )
 from amends.outbox.wire import Receipt
 
@@ -160,17 +161,7 @@ def insert_values(messages: Sequence[Message], owner: UUID | None) -> dict[str, 
 def insert_one_values(message: Message, owner: UUID | None) -> dict[str, object]:
     """The bound values of INSERT_ONE. What is ordered or delayed has no owner: it is swept."""
     return {
-        "message_id": message.message_id,
-        "exchange": message.exchange,
-        "routing_key": message.routing_key,
-        "type": message.type,
-        "correlation_id": message.correlation_id,
-        "reply_to": message.reply_to,
-        "headers": headers_text(message),
-        "expiration_ms": message.expiration_ms,
-        "body": message.body,
-        "ordering_key": message.key,
-        "needs_receipt": message.needs_receipt,
+        **message_values(message),
         "delay_s": float(message.delay_s),
         "owner": owner if message.key is None and message.delay_s <= 0 else None,
     }
