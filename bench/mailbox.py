@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
-import amqp
 import psycopg
 from sqlalchemy import Connection, Engine
 
@@ -18,6 +16,7 @@ from amends.db.engines import open_engine
 from amends.db.tables.participant import outbox, owner
 from amends.outbox.message import Message
 from amends.outbox.store import OutboxStore
+from bench.bare.broker import connected
 from bench.contestants.databases import sqlalchemy_url
 from bench.contestants.processes import Processes
 from bench.meters import Meter, Reading, per_saga
@@ -152,7 +151,7 @@ def mailbox(servers: Servers) -> Iterator[Mailbox]:
     """An empty one."""
     url = servers.create_database("mailbox")
     queue = f"bench-relay-{uuid4().hex[:8]}"
-    connection = _connected(servers.broker_url)
+    connection = connected(servers.broker_url)
     try:
         channel = connection.channel()
         channel.queue_declare(queue, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"})
@@ -178,12 +177,3 @@ def _figures(before: Reading, after: Reading, seconds: float, messages: int) -> 
     """Messages per second; CPU ms by part and in all, and bytes of WAL, per message."""
     costs: Mapping[str, float] = per_saga(before, after, messages)
     return {"per_second": round(messages / seconds, 1), **costs}
-
-
-def _connected(url: str) -> amqp.Connection:
-    parts = urlsplit(url)
-    connection = amqp.Connection(
-        f"{parts.hostname}:{parts.port}", userid=parts.username or "guest", password=parts.password or "guest"
-    )
-    connection.connect()
-    return connection

@@ -36,7 +36,7 @@ class Broker:
     """One connection to publish and one to consume; `queues` are declared, `consumed` is read."""
 
     def __init__(self, url: str, queues: list[str], consumed: str, prefetch: int) -> None:
-        self._publishing = _connect(url)
+        self._publishing = connected(url)
         self._out = self._publishing.channel()
         for queue in queues:
             self._out.queue_declare(
@@ -44,7 +44,7 @@ class Broker:
             )
         self._out.confirm_select()
         self._out.events["basic_ack"].add(self._on_ack)
-        self._consuming = _connect(url)
+        self._consuming = connected(url)
         self._in = self._consuming.channel()
         self._in.basic_qos(0, prefetch, False)
         self._in.basic_consume(consumed, callback=self._on_message)
@@ -128,7 +128,8 @@ def _readable(connection: amqp.Connection) -> bool:
     return bool(connection.transport._read_buffer) or bool(select.select([connection.sock], [], [], 0)[0])
 
 
-def _connect(url: str) -> amqp.Connection:
+def connected(url: str) -> amqp.Connection:
+    """A connection to the broker at this URL."""
     parts = urlsplit(url)
     connection = amqp.Connection(
         f"{parts.hostname}:{parts.port}", userid=parts.username or "guest", password=parts.password or "guest"
