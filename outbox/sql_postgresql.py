@@ -1,6 +1,8 @@
 """The outbox's statements on PostgreSQL. `$outbox` and `$owner` stand for the quoted table names.
 
-Times are the database's. Statements that may meet on the same rows lock them in id order first.
+Times are the database's. Statements that may meet on the same rows lock them in id order first. Which rows those are is
+asked where they are locked and not where they are written: few rows seem to pass such a question, and for few rows
+PostgreSQL joins by reading all that pass for each of them (measured: 238 pages and 66 us a row instead of 8 and 16).
 """
 
 from __future__ import annotations
@@ -101,6 +103,9 @@ FROM (
 WHERE o.id = head.id
 """
 
+# Whether anything is due.
+LOOK: Final = "SELECT 1 FROM $outbox WHERE owner IS NULL AND parked_at IS NULL AND due_at <= now() LIMIT 1"
+
 # Lock what is due, oldest first, past what others have locked. Leases move `due_at`, so nothing under way is read.
 CANDIDATES: Final = """
 SELECT id, ordering_key
@@ -147,39 +152,53 @@ RETURNING
 
 # Hand rows back to the sweep: what a relay leased.
 RELEASE: Final = """
+WITH held AS MATERIALIZED (
+    SELECT id FROM $outbox
+    WHERE id = ANY(%(ids)b::bigint[]) AND owner IS NULL AND parked_at IS NULL ORDER BY id FOR UPDATE
+)
 UPDATE $outbox AS o
 SET leased_until = NULL, due_at = now() + %(delay_s)s * interval '1 second', last_error = %(error)s,
     attempts = o.attempts + %(counts)s,
     returned_since = CASE WHEN %(returned)s THEN coalesce(o.returned_since, now()) ELSE o.returned_since END
-FROM (SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) ORDER BY id FOR UPDATE) AS r
-WHERE o.id = r.id AND o.owner IS NULL AND o.parked_at IS NULL
+FROM held
+WHERE o.id = held.id
 """
 
 # Hand rows over to the sweep: what an owner gives up. What a relay has taken over already is left to it.
 DISOWN: Final = """
+WITH held AS MATERIALIZED (
+    SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) AND owner IS NOT NULL ORDER BY id FOR UPDATE
+)
 UPDATE $outbox AS o
 SET owner = NULL, leased_until = NULL, due_at = now() + %(delay_s)s * interval '1 second', last_error = %(error)s,
     attempts = o.attempts + %(counts)s,
     returned_since = CASE WHEN %(returned)s THEN coalesce(o.returned_since, now()) ELSE o.returned_since END
-FROM (SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) ORDER BY id FOR UPDATE) AS r
-WHERE o.id = r.id AND o.owner IS NOT NULL
+FROM held
+WHERE o.id = held.id
 """
 
 # Confirmed, now awaiting its receipt (O1): sent again by any relay after a growing delay.
 MARK_SENT: Final = """
+WITH held AS MATERIALIZED (
+    SELECT id FROM $outbox
+    WHERE id = ANY(%(ids)b::bigint[]) AND needs_receipt AND parked_at IS NULL ORDER BY id FOR UPDATE
+)
 UPDATE $outbox AS o
 SET sent_at = now(), owner = NULL, leased_until = NULL, attempts = o.attempts + 1, returned_since = NULL,
     due_at = now() + least(%(first_s)s * power(2, least(o.attempts, 30)), %(longest_s)s) * interval '1 second'
-FROM (SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) ORDER BY id FOR UPDATE) AS r
-WHERE o.id = r.id AND o.needs_receipt AND o.parked_at IS NULL
+FROM held
+WHERE o.id = held.id
 """
 
 # Set rows aside for an operator, by their own fault (O4).
 PARK: Final = """
+WITH held AS MATERIALIZED (
+    SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) AND parked_at IS NULL ORDER BY id FOR UPDATE
+)
 UPDATE $outbox AS o
 SET parked_at = now(), owner = NULL, leased_until = NULL, last_error = %(error)s
-FROM (SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) ORDER BY id FOR UPDATE) AS r
-WHERE o.id = r.id AND o.parked_at IS NULL
+FROM held
+WHERE o.id = held.id
 """
 
 # Let parked rows go again, as new; all of them if no ids are given.
@@ -222,9 +241,12 @@ FORGET_OWNER: Final = "DELETE FROM $owner WHERE id = %(owner)s"
 
 # A process that took a fresh owner id keeps the rows it knows to be committed.
 ADOPT: Final = """
+WITH held AS MATERIALIZED (
+    SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) AND owner IS NOT NULL ORDER BY id FOR UPDATE
+)
 UPDATE $outbox AS o SET owner = %(owner)s
-FROM (SELECT id FROM $outbox WHERE id = ANY(%(ids)b::bigint[]) ORDER BY id FOR UPDATE) AS r
-WHERE o.id = r.id AND o.owner IS NOT NULL
+FROM held
+WHERE o.id = held.id
 """
 
 # Take rows from owners: all of a dead one's; of a living one's those older than the backstop, once they have been

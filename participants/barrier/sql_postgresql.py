@@ -35,13 +35,15 @@ ON CONFLICT (saga_id, path, op) DO NOTHING
 RETURNING saga_id, path
 """
 
-# Write what became of many do commands whose rows were inserted in this transaction.
+# Write what became of many do commands whose rows were inserted in this transaction. Each row is there, so none is
+# inserted: an UPDATE would be planned, and while the table's statistics are young, planned to read all of it for each.
 SETTLE_MANY: Final = """
-UPDATE amends_barrier
-SET outcome = 'done', args = settled.args, result = settled.result, at = now()
-FROM unnest(%(sagas)s::uuid[], %(paths)s::text[], %(args)s::bytea[], %(results)s::bytea[])
-    AS settled (saga, path, args, result)
-WHERE saga_id = settled.saga AND amends_barrier.path = settled.path AND op = 'do'
+INSERT INTO amends_barrier (saga_id, path, op, round, outcome, certain, final, reason, args, result, calls)
+SELECT settled.saga, settled.path, 'do', settled.round, 'done', true, false, '', settled.args, settled.result, 0
+FROM unnest(%(sagas)s::uuid[], %(paths)s::text[], %(rounds)s::int[], %(args)s::bytea[], %(results)s::bytea[])
+    AS settled (saga, path, round, args, result)
+ON CONFLICT (saga_id, path, op) DO UPDATE
+SET outcome = excluded.outcome, args = excluded.args, result = excluded.result, at = excluded.at
 """
 
 _COLUMNS: Final = """

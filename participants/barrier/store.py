@@ -136,6 +136,7 @@ class BarrierStore:
         values = {
             "sagas": Plain([self._sql.uuid(key.saga) for key in settled]),
             "paths": Plain([key.path for key in settled]),
+            "rounds": Plain([one.round for one in settled.values()]),
             "args": Blobs([one.args or NULL for one in settled.values()]),
             "results": Blobs([one.result or NULL for one in settled.values()]),
         }
