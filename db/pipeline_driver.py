@@ -22,6 +22,7 @@ from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
 from sqlalchemy import Connection
 
 from amends.db.array_dumpers import DUMPERS
+from amends.db.trips import wrapped
 
 BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED"
 COMMIT: Final = b"COMMIT"
@@ -92,10 +93,9 @@ class _Letter:
 class PipelineDriver:
     """One server connection."""
 
-    error: Final = psycopg.Error
-
     def __init__(self, connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
+        self._outer = connection
         self._connection: psycopg.Connection[Any] = driver
         # What the server knows; it goes with the connection.
         self._known: dict[_Key, _Prepared] = connection.info.setdefault(_KNOWN, {})
@@ -105,13 +105,14 @@ class PipelineDriver:
         """Whether a transaction is open."""
         return self._connection.pgconn.transaction_status != TransactionStatus.IDLE
 
-    @property
-    def broken(self) -> bool:
-        """Whether the connection is of no use any more."""
-        return self._connection.closed
-
     def run(self, calls: Sequence[tuple[str, Values]], *, commit: bool) -> list[Answered]:
-        """Send these, with a BEGIN before them if need be, and take every answer. Raises: psycopg.Error."""
+        """Send these, with a BEGIN before them if need be, and take every answer. Raises: DBAPIError."""
+        try:
+            return self._run(calls, commit=commit)
+        except psycopg.Error as error:
+            raise wrapped(self._outer, self._connection, error) from error
+
+    def _run(self, calls: Sequence[tuple[str, Values]], *, commit: bool) -> list[Answered]:
         if not self._known:
             self._be_alone()
         news: dict[_Key, _Prepared] = {}

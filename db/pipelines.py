@@ -8,9 +8,9 @@ transaction that writes many kinds of rows costs its server's work, and not a wa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any, Protocol, TypeAlias, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import Dialect
@@ -18,8 +18,24 @@ from sqlalchemy.exc import DBAPIError
 
 from amends.db.engines import connected, description, give_up, is_away, transaction, undone
 from amends.db.errors import CommitUnknown
+from amends.db.trips import Statement, TripDriver, can_pipeline, whole
 
-Values = Mapping[str, Any]
+Values: TypeAlias = Mapping[str, Any]
+Answered: TypeAlias = tuple[Sequence[Any], int]  # rows, and how many were touched
+
+
+class Driver(Protocol):
+    """Sends several statements in one round trip."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a transaction is open."""
+
+    def run(self, calls: Sequence[tuple[str, Values]], *, commit: bool) -> Sequence[Answered]:
+        """Send these, with a BEGIN before them if none is open, and take every answer.
+
+        Raises: DBAPIError for the first that failed; those after it have not run.
+        """
 
 
 class Answer:
@@ -94,12 +110,9 @@ class Scalars(list[Any]):
 class Pipelined:
     """Stands for a `Connection` inside a transaction. One thread's."""
 
-    def __init__(self, connection: Connection) -> None:
-        # psycopg is an extra: it is known to be there once a connection is.
-        from amends.db import pipeline_driver
-
+    def __init__(self, connection: Connection, driver: Driver) -> None:
         self._connection = connection
-        self._driver = pipeline_driver.PipelineDriver(connection)
+        self._driver = driver
         self._noted: deque[tuple[str, Values, Answer]] = deque()
 
     @property
@@ -133,19 +146,7 @@ class Pipelined:
         noted, self._noted = self._noted, deque()
         if not noted and not (commit and self._driver.begun):
             return
-        try:
-            answers = self._driver.run([(statement, values) for statement, values, _ in noted], commit=commit)
-        except self._driver.error as error:
-            statement, values = (noted[0][0], noted[0][1]) if noted else ("COMMIT", {})
-            raise DBAPIError.instance(
-                statement,
-                dict(values),
-                error,
-                self._driver.error,
-                hide_parameters=True,
-                connection_invalidated=self._driver.broken,
-                dialect=self.dialect,
-            ) from error
+        answers = self._driver.run([(statement, values) for statement, values, _ in noted], commit=commit)
         for (_, _, answer), (rows, touched) in zip(noted, answers, strict=True):
             answer.settle(rows, touched)
         self._tell(noted)
@@ -162,9 +163,40 @@ class Pipelined:
 def pipelined(engine: Engine) -> Iterator[Connection]:
     """As `transaction`, with statements that share their round trips; what is yielded has only `exec_driver_sql`.
 
-    Their order is kept. An error may come later than its statement, at the latest at the end. Raises: as `transaction`;
-    CommitUnknown also if the database breaks off during the statements that travel with the COMMIT.
+    Their order is kept. An error may come later than its statement, at the latest at the end. For engines that are
+    amends' own: on their connections psycopg prepares nothing any more. Raises: as `transaction`; CommitUnknown also if
+    the database breaks off during the statements that travel with the COMMIT.
     """
+    with _sharing_trips(engine, _own_driver) as connection:
+        yield connection
+
+
+@contextmanager
+def unflushed(engine: Engine) -> Iterator[Connection]:
+    """As `pipelined` on anybody's engine, and PostgreSQL does not wait until the transaction is on the disk.
+
+    Others see it as soon as it has committed. If the server or its machine crashes within the next three
+    `wal_writer_delay` (0.6 seconds by default), it may be gone, whole, as if it had been rolled back. So nothing may
+    follow from it that is not repeated then, and nobody may be told of it. On SQLite it is an ordinary transaction.
+    Source: PostgreSQL's documentation, "Asynchronous Commit".
+    """
+    with _sharing_trips(engine, _shared_driver) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off", {})
+        yield connection
+
+
+def glance(engine: Engine, statement: str) -> bool:
+    """Whether a statement finds anything, in one round trip and a transaction of its own.
+
+    For whoever looks often and mostly in vain. Raises: StoreUnavailable, DBAPIError.
+    """
+    with connected(engine) as connection, undone(connection):
+        return bool(whole(connection, Statement(statement, {})).rows)
+
+
+@contextmanager
+def _sharing_trips(engine: Engine, driven: Callable[[Connection], Driver | None]) -> Iterator[Connection]:
     if engine.dialect.name != "postgresql":
         with transaction(engine) as connection:
             yield connection
@@ -172,12 +204,24 @@ def pipelined(engine: Engine) -> Iterator[Connection]:
     with connected(engine) as connection:
         connection.begin()
         with undone(connection):
-            pipeline = Pipelined(connection)
-            yield cast(Connection, pipeline)
+            driver = driven(connection)
+            working = connection if driver is None else cast(Connection, Pipelined(connection, driver))
+            yield working
         try:
-            pipeline.commit()
+            working.commit()
         except BaseException as error:
             give_up(connection, error)
             if isinstance(error, DBAPIError) and is_away(error):
                 raise CommitUnknown(description(engine, error)) from error
             raise
+
+
+def _own_driver(connection: Connection) -> Driver:
+    # psycopg is an extra: it is known to be there once a connection is.
+    from amends.db.pipeline_driver import PipelineDriver
+
+    return PipelineDriver(connection)
+
+
+def _shared_driver(connection: Connection) -> Driver | None:
+    return TripDriver(connection) if can_pipeline(connection) else None

@@ -64,6 +64,44 @@ def commit_with(connection: Connection, statements: Sequence[Statement]) -> list
     return answers[:-1]
 
 
+def whole(connection: Connection, statement: Statement) -> Told:
+    """Run this as a transaction of its own, in one round trip; its answer. Raises: DBAPIError."""
+    driver = _pipelining(connection)
+    if driver is None:
+        told = _alone(connection, statement)
+        connection.commit()
+        return told
+    return _piped(connection, driver, (_BEGIN, statement, _COMMIT))[1]
+
+
+class TripDriver:
+    """A driver for `amends.db.pipelines` on a connection that is not amends' own.
+
+    Slower than `amends.db.pipeline_driver`, and it leaves the connection's own prepared statements alone.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._driver = _pipelining(connection)
+
+    @property
+    def begun(self) -> bool:
+        return bool(_status(self._driver) != _IDLE)
+
+    def run(
+        self, calls: Sequence[tuple[str, Mapping[str, Any]]], *, commit: bool
+    ) -> list[tuple[Sequence[Any], int]]:
+        begin = () if self.begun else (_BEGIN,)
+        statements = [*begin, *(Statement(*call) for call in calls), *((_COMMIT,) if commit else ())]
+        told = _piped(self._connection, self._driver, statements)
+        return [(one.rows, one.rowcount) for one in told[len(begin) : len(begin) + len(calls)]]
+
+
+def can_pipeline(connection: Connection) -> bool:
+    """Whether `TripDriver` can work here."""
+    return _pipelining(connection) is not None
+
+
 def undecided(error: DBAPIError) -> bool:
     """After `commit_with` raised: whether the COMMIT may have happened, since the connection broke."""
     return bool(error.connection_invalidated)
@@ -89,7 +127,7 @@ def _piped(connection: Connection, driver: Any, statements: Sequence[Statement])
                 else:
                     cursor.execute(sql, values)
     except sys.modules["psycopg"].Error as error:
-        raise _wrapped(connection, driver, error) from error
+        raise wrapped(connection, driver, error) from error
     return [_NOTHING_TOLD if cursor is None else _told(cursor) for cursor in cursors]
 
 
@@ -112,7 +150,7 @@ def _told(cursor: Any) -> Told:
     return Told(cursor.rowcount, cursor.fetchall() if cursor.rownumber is not None else ())
 
 
-def _wrapped(connection: Connection, driver: Any, error: Exception) -> BaseException:
+def wrapped(connection: Connection, driver: Any, error: Exception) -> BaseException:
     """The error as SQLAlchemy raises it; a connection that broke is thrown away, as SQLAlchemy does."""
     broke = bool(driver.closed or driver.broken)
     if broke:

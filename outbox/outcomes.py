@@ -7,7 +7,7 @@ import time
 from sqlalchemy import Engine
 
 from amends.db.crashpoints import crash_point
-from amends.db.engines import transaction
+from amends.db.pipelines import unflushed
 from amends.outbox.message import OutboxRow
 from amends.outbox.observer import OutboxObserver
 from amends.outbox.storage import HandBack
@@ -73,8 +73,9 @@ class Outcomes:
             return False
         if self._gone or self._sent:
             crash_point("relay.delete.before")
-        # One transaction: what the broker has goes or is marked sent, the rest is parked or due again.
-        with transaction(self._database) as connection:
+        # One transaction: what the broker has goes or is marked sent, the rest is parked or due again. If it is lost,
+        # all of these rows are still leased: once the leases end they are sent again.
+        with unflushed(self._database) as connection:
             self._store.delete(connection, self._gone)
             self._store.mark_sent(connection, self._sent)
             for error, ids in self._parked.items():

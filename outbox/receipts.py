@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
+from amends.db.pipelines import unflushed
 from amends.outbox import wire
 from amends.outbox.backoff import Backoff
 from amends.outbox.errors import BrokerUnavailable, MalformedMessage
@@ -100,8 +101,9 @@ class Receipts:
                 log.warning("receipt_dead_lettered", extra={"queue": delivery.queue, "reason": str(error)})
                 dead.append(self._dead_letter(delivery, str(error)))
         crash_point("relay.receipt.before")
-        # One transaction: receipted rows go; what nobody can read goes to the dead letters by way of the outbox.
-        with transaction(self._database) as connection:
+        # One transaction: receipted rows go; what nobody can read goes to the dead letters by way of the outbox, and is
+        # acknowledged only once it is safe there. A row whose delete is lost is sent, and receipted, once more.
+        with transaction(self._database) if dead else unflushed(self._database) as connection:
             received = self._store.receive(connection, receipts)
             self._store.insert(connection, dead)
         crash_point("relay.receipt.after")

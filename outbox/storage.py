@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from amends.db.trips import Statement
 from amends.outbox.message import Message, OutboxRow
@@ -90,6 +90,7 @@ class Storage(Protocol):
     def delete(self, connection: Connection, ids: Sequence[int]) -> None: ...
     def deleting(self, ids: Sequence[int]) -> Statement | None: ...
     def receive(self, connection: Connection, receipts: Sequence[Receipt]) -> int: ...
+    def may_be_due(self, engine: Engine) -> bool: ...
     def claim(
         self, connection: Connection, rows_max: int, lease_s: float
     ) -> tuple[list[OutboxRow], bool]: ...

@@ -1,4 +1,4 @@
-"""The outbox table as its senders and relays use it. Every method takes an open connection; none commits."""
+"""The outbox table as its senders and relays use it. Every method but one takes an open connection; none commits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from uuid import UUID
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -52,8 +52,8 @@ class OutboxStore:
         return SqliteStorage(quote(self._outbox), quote(self._owner))
 
     @contextmanager
-    def _storage(self, connection: Connection) -> Iterator[Storage]:
-        dialect = connection.dialect.name
+    def _storage(self, database: Connection | Engine) -> Iterator[Storage]:
+        dialect = database.dialect.name
         if dialect not in ("postgresql", "sqlite"):
             raise UnsupportedSession(f"no outbox on {dialect}; known: postgresql, sqlite")
         with not_installed(self._outbox.fullname):
@@ -110,6 +110,11 @@ class OutboxStore:
         """While statements of `inserting` and `deleting` run: says which table is missing, if one is."""
         with not_installed(self._outbox.fullname):
             yield
+
+    def may_be_due(self, engine: Engine) -> bool:
+        """Whether a claim may find anything, seen in one round trip that holds nothing. Raises: StoreUnavailable."""
+        with self._storage(engine) as storage:
+            return storage.may_be_due(engine)
 
     def claim(self, connection: Connection, rows_max: int, lease_s: float) -> list[OutboxRow]:
         """Lease up to `rows_max` due rows for `lease_s` seconds, oldest first, in id order.

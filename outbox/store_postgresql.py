@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult
+from sqlalchemy import Connection, CursorResult, Engine
 
 from amends.db.arrays import Blobs, Flags, Floats, Ints, Texts
+from amends.db.pipelines import glance
 from amends.db.trips import Statement
 from amends.outbox import sql_postgresql as sql
 from amends.outbox.message import Message, OutboxRow
@@ -79,10 +80,13 @@ class PostgresStorage:
             self._run(connection, "WAKE", {"keys": keys})
         return len(told)
 
+    def may_be_due(self, engine: Engine) -> bool:
+        return glance(engine, self._sql["LOOK"])
+
     def claim(self, connection: Connection, rows_max: int, lease_s: float) -> tuple[list[OutboxRow], bool]:
         candidates = self._run(connection, "CANDIDATES", {"rows_max": rows_max}).all()
-        ids = [row.id for row in candidates]
-        keyed = [(row.id, row.ordering_key) for row in candidates if row.ordering_key is not None]
+        ids = [id_ for id_, _ in candidates]
+        keyed = [(id_, key) for id_, key in candidates if key is not None]
         if keyed:
             asked = {"ids": [id_ for id_, _ in keyed], "keys": [key for _, key in keyed]}
             behind = set(self._run(connection, "BEHIND", asked).scalars())

@@ -17,12 +17,14 @@ from sqlalchemy import Engine
 
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
+from amends.db.pipelines import unflushed
 from amends.outbox.backoff import Backoff, after
 from amends.outbox.cargo import Cargo, Landed
 from amends.outbox.departures import Departures
 from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.late import LATE_S, LateConfirmHook, tell_late
+from amends.outbox.looks import Looks
 from amends.outbox.message import OutboxRow
 from amends.outbox.observer import OutboxObserver
 from amends.outbox.outcomes import Outcomes
@@ -46,7 +48,7 @@ class SweepLimits:
     """Limits of a sweep. `_s` are seconds.
 
     `batch_rows_max` rows are claimed at a time, for `lease_s` (None: `confirm_s` and ten more); at most `window` are on
-    the wire. A sweep that found rows looks again after `poll_first_s`, then ever later, up to `poll_s`.
+    the wire. A sweep that found rows looks again after `poll_first_s`, after a lull ever later, up to `poll_s`.
     A message not confirmed within `confirm_s` is handed back. A row that had no route for `returned_max_s` is parked.
     Dead owners are looked for every `owners_every_s`, and after the database was away only once living ones had
     `owners_pause_s` to tell.
@@ -57,7 +59,7 @@ class SweepLimits:
     lease_s: float | None = None
     confirm_s: float = 20.0
     poll_s: float = 0.1
-    poll_first_s: float = 0.01
+    poll_first_s: float = 0.005
     returned_max_s: float = 3_600.0
     owners_every_s: float = 1.0
     owners_pause_s: float = 10.0
@@ -103,7 +105,7 @@ class Sweep:
         self._database_backoff = Backoff(0.1, 5.0)
         self._down_until: float | None = 0.0
         self._poll_at = 0.0
-        self._looks = Backoff(limits.poll_first_s, limits.poll_s)
+        self._looks = Looks(limits.poll_first_s, limits.poll_s)
         self._more = False
         self._owners_at = 0.0
         self._prune_at = time.monotonic() + _PRUNE_EVERY_S
@@ -187,17 +189,10 @@ class Sweep:
         """Take what is due and publish it: when it is time to look, or when there was more than we took."""
         if not (self._more or now >= self._poll_at) or not self._has_room():
             return
-        room = min(self._limits.batch_rows_max, self._departures.room)
-        crash_point("relay.claim.before")
-        # One transaction: a batch of rows is leased to this sweep, and read.
-        with transaction(self._database) as connection:
-            rows, self._more = self._store.claim_batch(connection, room, self._lease_s)
-        crash_point("relay.claim.after")
+        rows = self._claim() if self._more or self._store.may_be_due(self._database) else []
         self._database_back()
         now = time.monotonic()
-        if rows:
-            self._looks.reset()
-        self._poll_at = now + self._looks.next_s()
+        self._poll_at = now + self._looks.next_s(now, found=bool(rows))
         # What is still on the wire here has only had its lease renewed.
         fresh = [row for row in rows if row.id not in self._in_hand and not self._outcomes.has(row.id)]
         if not fresh:
@@ -206,6 +201,15 @@ class Sweep:
         crash_point("relay.publish.before")
         self._hold_back(self._departures.launch([Cargo(row.message, row, now - row.age_s) for row in fresh]))
         crash_point("relay.publish.after")
+
+    def _claim(self) -> list[OutboxRow]:
+        room = min(self._limits.batch_rows_max, self._departures.room)
+        crash_point("relay.claim.before")
+        # One transaction: a batch of rows is leased to this sweep, and read. A lease that is lost is a row sent twice.
+        with unflushed(self._database) as connection:
+            rows, self._more = self._store.claim_batch(connection, room, self._lease_s)
+        crash_point("relay.claim.after")
+        return rows
 
     def _landed(self, landed: Sequence[Landed]) -> None:
         if not landed:

@@ -14,6 +14,7 @@ from amends.coordinator.engine.settings import EngineSettings
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
 from amends.db.errors import StoreUnavailable
+from amends.db.pipelines import glance
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,8 @@ class Ticking:
 
     def claim(self) -> list[AnyItem]:
         """Lease the due timers to a fresh token. Raises: StoreUnavailable."""
+        if not glance(self._database, sql.LOOK_AT_TIMERS):
+            return []
         token = uuid4()
         settings = self._settings
         with transaction(self._database) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -47,6 +48,22 @@ def own_broker(harmed_rabbit: PrivateRabbit) -> Iterator[Broker]:
 def own_prefix() -> str:
     """What this test's queues begin with."""
     return f"t{uuid4().hex[:8]}"
+
+
+@contextmanager
+def lazy_log(server: PrivatePostgres) -> Iterator[None]:
+    """PostgreSQL writes what nobody waits for only after ten seconds: a kill before that is sure to take it."""
+
+    def told(statement: str) -> None:
+        engine = open_engine(server.url()).execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql("SELECT pg_reload_conf()")
+        engine.dispose()
+
+    told("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    yield
+    told("ALTER SYSTEM RESET wal_writer_delay")
 
 
 def test_a_broker_that_is_away_is_waited_for(
@@ -231,6 +248,29 @@ def test_a_database_that_is_killed_is_waited_for(
 
     bodies = {delivery.body for delivery in all_that_arrived(broker, queue)}
     assert bodies == {b'{"n":%d}' % n for n in range(41)}
+
+
+def test_what_the_relay_wrote_down_and_the_server_lost_is_sent_again(
+    own_database: Engine, private_postgres: PrivatePostgres, broker: Broker, prefix: str
+) -> None:
+    """O1: the relay's own transactions are not flushed; what a crash takes of them is sent twice, and never lost.
+
+    Guard: rows are sent, and only then written down. That the crash does take it was seen: flushed, no copy comes.
+    """
+    database, queue = own_database, f"{prefix}.queue"
+    messages = [message(n, queue) for n in range(20)]
+    with lazy_log(private_postgres):
+        stored(database, messages)
+        with relaying(database, broker, prefix, queue) as relay:
+            eventually(lambda: ids(database) == [], what="the rows to go")
+            private_postgres.kill()
+            eventually(lambda: not relay.status().database_up, what="the relay to notice")
+            private_postgres.start()
+            database.dispose()  # This test's own connections were cut as well.
+            eventually(lambda: ids(database) == [], what="the rows that came back to go again")
+            bodies = [delivery.body for delivery in arrived(broker, queue, 2 * len(messages))]
+
+    assert sorted(bodies) == sorted(2 * [one.body for one in messages])
 
 
 def test_after_an_outage_living_owners_may_tell_before_they_are_taken_for_dead(
