@@ -97,21 +97,34 @@ MOVE = (
 @inventory.command
 def reserve(cmd: Reserve, ctx: Ctx) -> Reserved:
     """Set every line aside, or refuse and take nothing."""
-    wanted = pieces_of(cmd)
-    sandbox.before_picking(wanted, ctx)
-    on_hand = {row.sku: row.on_hand for row in ctx.connection.execute(ON_HAND, {"skus": sorted(wanted)})}
+    return reserve_all([cmd], [ctx])[0]
+
+
+@reserve.together
+def reserve_all(cmds: list[Reserve], ctxs: list[Ctx]) -> list[Reserved]:
+    """Set every line of several orders aside, or refuse and take nothing: then each is obeyed alone."""
+    orders = [pieces_of(cmd) for cmd in cmds]
+    for pieces, ctx in zip(orders, ctxs, strict=True):
+        sandbox.before_picking(pieces, ctx)
+    wanted = sum(orders, Counter[str]())
+    connection = ctxs[0].connection
+    on_hand = {row.sku: row.on_hand for row in connection.execute(ON_HAND, {"skus": sorted(wanted)})}
     for sku, pieces in wanted.items():
         if on_hand.get(sku, 0) < pieces:
             raise Refused(f"out of stock: {sku}")
-    ctx.connection.execute(MOVE, [{"moved": sku, "pieces": -pieces} for sku, pieces in wanted.items()])
-    ctx.connection.execute(
+    connection.execute(MOVE, [{"moved": sku, "pieces": -pieces} for sku, pieces in wanted.items()])
+    connection.execute(
         insert(reservations),
         [
             {"saga_id": ctx.saga, "order_number": cmd.order, "sku": line.sku, "quantity": line.quantity}
+            for cmd, ctx in zip(cmds, ctxs, strict=True)
             for line in cmd.lines
         ],
     )
-    return Reserved(reservation=f"R-{cmd.order}", pieces=wanted.total())
+    return [
+        Reserved(reservation=f"R-{cmd.order}", pieces=pieces.total())
+        for cmd, pieces in zip(cmds, orders, strict=True)
+    ]
 
 
 @reserve.undo

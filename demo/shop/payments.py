@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
@@ -9,7 +12,6 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     MetaData,
-    Sequence,
     String,
     Table,
     Uuid,
@@ -17,6 +19,7 @@ from sqlalchemy import (
     insert,
     update,
 )
+from sqlalchemy import Sequence as Numbers
 
 from amends.demo.shop import sandbox
 from amends.participants import Ctx, Participant, Refused
@@ -34,7 +37,7 @@ accounts = Table(
 
 # One count over charges and refunds tells which came first. Nothing here is unique by saga: a double charge would
 # show, and the barrier alone keeps it away.
-journal = Sequence("journal_no", metadata=metadata)
+journal = Numbers("journal_no", metadata=metadata)
 
 charges = Table(
     "charges",
@@ -87,7 +90,7 @@ GIVE_BACK = (
     .where(accounts.c.card == bindparam("its_card"))
     .values(balance_cents=accounts.c.balance_cents + bindparam("cents"))
 )
-RECORD = insert(charges).returning(charges.c.no)
+RECORD = insert(charges).returning(charges.c.no, sort_by_parameter_order=True)
 
 
 @payments.command
@@ -97,13 +100,35 @@ def charge(cmd: Charge, ctx: Ctx) -> Charged:
     taken = ctx.connection.execute(TAKE, {"its_card": cmd.card, "cents": cmd.amount_cents})
     if not taken.rowcount:
         raise Refused(why_not(cmd, ctx))
-    charged = {
-        "saga_id": ctx.saga,
-        "order_number": cmd.order,
-        "card": cmd.card,
-        "amount_cents": cmd.amount_cents,
-    }
-    return Charged(charge=ctx.connection.execute(RECORD, charged).scalar_one())
+    return recorded([cmd], [ctx])[0]
+
+
+@charge.together
+def charge_all(cmds: list[Charge], ctxs: list[Ctx]) -> list[Charged]:
+    """Take the money for several orders, or refuse and take nothing: then each is obeyed alone."""
+    due: Counter[str] = Counter()
+    for cmd, ctx in zip(cmds, ctxs, strict=True):
+        sandbox.before_charge(cmd.card, ctx)
+        due[cmd.card] += cmd.amount_cents
+    # In order, so that two transactions never wait for each other's accounts.
+    takes = [{"its_card": card, "cents": due[card]} for card in sorted(due)]
+    if ctxs[0].connection.execute(TAKE, takes).rowcount != len(due):
+        raise Refused("one of these cards cannot be charged")
+    return recorded(cmds, ctxs)
+
+
+def recorded(cmds: Sequence[Charge], ctxs: Sequence[Ctx]) -> list[Charged]:
+    """Put charges into our books."""
+    rows = [
+        {
+            "saga_id": ctx.saga,
+            "order_number": cmd.order,
+            "card": cmd.card,
+            "amount_cents": cmd.amount_cents,
+        }
+        for cmd, ctx in zip(cmds, ctxs, strict=True)
+    ]
+    return [Charged(charge=no) for no in ctxs[0].connection.execute(RECORD, rows).scalars()]
 
 
 @charge.undo
