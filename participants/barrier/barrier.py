@@ -153,14 +153,18 @@ class Barrier:
             self._store.finalize(connection, key_of(command), CALL_IN_DOUBT)
         return answer
 
-    def intend(self, connection: Connection, command: Command, lease_s: float) -> Answer | Intent:
-        """B5: announce an external call, to be made after this transaction's commit. Raises: Expired, Vanished."""
+    def intend(
+        self, connection: Connection, command: Command, lease_s: float, later: Later | None = None
+    ) -> Answer | Intent:
+        """B5: announce an external call, to be made after this transaction's commit. `later` as in `do`.
+
+        Raises: Expired, Vanished.
+        """
         verdict = self._judge_do(connection, command, external=True)
         if isinstance(verdict, Answer):
             return verdict
         intent = Intent(key=key_of(command), token=uuid4(), run=verdict)
-        self._store.lease(
-            connection,
+        leasing = self._store.leasing(
             intent.key,
             token=intent.token,
             lease_s=lease_s,
@@ -168,30 +172,33 @@ class Barrier:
             args=verdict.args,
             calls=verdict.calls + 1,
         )
+        self._write(connection, [leasing], later)
         return intent
 
     def hold(self, connection: Connection, intent: Intent) -> bool:
         """Hold the row of one's own call and begin the part that a refusal undoes; False if it is ours no more."""
-        owned = self._store.owns(connection, intent.key, intent.token)
-        if owned:
-            self._store.savepoint(connection)
-        return owned
+        return self._store.own_and_save(connection, intent.key, intent.token)
 
     def conclude(
-        self, connection: Connection, command: Command, intent: Intent, outcome: bytes | Refused
+        self,
+        connection: Connection,
+        command: Command,
+        intent: Intent,
+        outcome: bytes | Refused,
+        later: Later | None = None,
     ) -> Answer:
         """Store the result or refusal of an external call over the lease that `hold` found to be ours (B4, B5).
 
-        Raises: HandlerEndedTransaction.
+        `later` as in `do`. Raises: HandlerEndedTransaction.
         """
         calls = intent.run.calls + 1
         if isinstance(outcome, Refused):
             self._undo_handler(connection)
             settled = _refusal(command, intent.run, outcome, calls)
         else:
-            self._keep_handler(connection)
+            self._keep_handler(connection, later)
             settled = _success(command, intent.run, outcome, calls)
-        self._store.settle(connection, intent.key, Op.DO, settled)
+        self._write(connection, [self._store.settling(intent.key, Op.DO, settled)], later)
         return _answer(settled)
 
     def standing(self, connection: Connection, command: Command) -> Answer:

@@ -93,7 +93,8 @@ class BarrierStore:
         Raises: Expired (B6), Vanished.
         """
         parameters = self._wish(key, op, stand, round_, started_at)
-        if connection.exec_driver_sql(self._sql.insert, parameters).rowcount == 1:
+        (inserted,) = one_trip(connection, (Statement(self._sql.insert, parameters),))
+        if inserted.rowcount == 1:
             return None
         connection.exec_driver_sql(self._sql.limit_locks, parameters)
         standing = self.lock(connection, key, op)
@@ -162,19 +163,11 @@ class BarrierStore:
         """Make a held `refused` final, and a held, lapsed `calling` a final refusal in doubt."""
         connection.exec_driver_sql(self._sql.finalize, {**self._key(key, Op.DO), "reason": reason})
 
-    def lease(
-        self,
-        connection: Connection,
-        key: StepKey,
-        *,
-        token: UUID,
-        lease_s: float,
-        round_: int,
-        args: bytes,
-        calls: int,
-    ) -> None:
-        """Write the intent of an external call over a held row; it is under way for `lease_s` seconds from now."""
-        connection.exec_driver_sql(
+    def leasing(
+        self, key: StepKey, *, token: UUID, lease_s: float, round_: int, args: bytes, calls: int
+    ) -> Statement:
+        """What writes the intent of an external call over a held row: under way for `lease_s` seconds from then."""
+        return Statement(
             self._sql.lease,
             {
                 **self._key(key, Op.DO),
@@ -186,15 +179,19 @@ class BarrierStore:
             },
         )
 
-    def owns(self, connection: Connection, key: StepKey, token: UUID) -> bool:
-        """Hold the row of one's own call; False if it was settled or taken over."""
+    def own_and_save(self, connection: Connection, key: StepKey, token: UUID) -> bool:
+        """Hold the row of one's own call and begin the part that a refusal undoes, in one round trip.
+
+        False if the call was settled or taken over: then roll back.
+        """
         parameters = {
             **self._key(key, Op.DO),
             "token": self._sql.uuid(token),
             "lock_timeout": self._lock_timeout,
         }
-        connection.exec_driver_sql(self._sql.limit_locks, parameters)
-        return connection.exec_driver_sql(self._sql.own, parameters).first() is not None
+        limits, own = Statement(self._sql.limit_locks, parameters), Statement(self._sql.own, parameters)
+        _, owned, _ = one_trip(connection, (limits, own, self._savepoint))
+        return bool(owned.rows)
 
     def end_lease(self, connection: Connection, key: StepKey, token: UUID) -> None:
         """Let another attempt make the call again at once."""

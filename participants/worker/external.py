@@ -56,7 +56,7 @@ class ExternalCalls:
 
     def _announce(self, inbound: Inbound) -> Intent:
         with self._transactions.begin() as unit:
-            found = self._barrier.intend(unit.connection, inbound.command, self._lease_s)
+            found = self._barrier.intend(unit.connection, inbound.command, self._lease_s, unit.later)
             if isinstance(found, Answer):
                 raise Unwritten(found)
             crash_point("participant.intent.before")
@@ -80,7 +80,7 @@ class ExternalCalls:
                 workspace.close()
             crash_point("participant.handler.after")
             unit = workspace.unit
-            answer = barrier.conclude(unit.connection, inbound.command, intent, outcome)
+            answer = barrier.conclude(unit.connection, inbound.command, intent, outcome, unit.later)
             unit.messages.append(inbound.reply(answer))
         return answer
 
