@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
@@ -22,14 +22,10 @@ from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
 from sqlalchemy import Connection
 
 from amends.db.array_dumpers import DUMPERS
-from amends.db.trips import wrapped
+from amends.db.trips import BEGIN, COMMIT, Answered, Values, wrapped
 
-BEGIN: Final = b"BEGIN ISOLATION LEVEL READ COMMITTED"
-COMMIT: Final = b"COMMIT"
 WAIT_MS: Final = 1_000
 
-Values: TypeAlias = Mapping[str, Any]
-Answered: TypeAlias = tuple[Sequence[Any], int]  # rows, and how many were touched
 Value: TypeAlias = tuple[bytes | None, int, int]  # as it travels, format, type
 Reader: TypeAlias = Callable[[bytes], Any]
 _Key: TypeAlias = tuple[str, tuple[int, ...]]  # a statement, and the types of its values
@@ -160,7 +156,7 @@ class PipelineDriver:
         places: list[int] = []
         sent = 0
         if pgconn.transaction_status == TransactionStatus.IDLE:
-            pgconn.send_query_params(BEGIN, None)
+            pgconn.send_query_params(BEGIN.sql.encode(), None)
             sent += 1
         for letter in letters:
             if letter.new is not None:
@@ -171,7 +167,7 @@ class PipelineDriver:
             places.append(sent)
             sent += 1
         if commit:
-            pgconn.send_query_params(COMMIT, None)
+            pgconn.send_query_params(COMMIT.sql.encode(), None)
         pgconn.pipeline_sync()
         return places
 

@@ -8,9 +8,9 @@ transaction that writes many kinds of rows costs its server's work, and not a wa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, cast
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import Dialect
@@ -18,10 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from amends.db.engines import connected, description, give_up, is_away, transaction, undone
 from amends.db.errors import CommitUnknown
-from amends.db.trips import Statement, TripDriver, can_pipeline, whole
-
-Values: TypeAlias = Mapping[str, Any]
-Answered: TypeAlias = tuple[Sequence[Any], int]  # rows, and how many were touched
+from amends.db.trips import Answered, Statement, TripDriver, Values, can_pipeline, transacted
 
 
 class Driver(Protocol):
@@ -132,15 +129,13 @@ class Pipelined:
 
     def commit(self) -> None:
         """Send what is noted down, and COMMIT. Raises: as `send`."""
-        if self._is_heard:
+        if self._connection.dispatch.commit:
             # Who listens to commits hears of this one before it travels, and may look at what it is going to commit.
             self.send()
-            self._connection.dispatch.commit(self._connection)
-        self._travel(commit=True)
-
-    @property
-    def _is_heard(self) -> bool:
-        return bool(self._connection._has_events or self._connection.engine._has_events)
+        else:
+            self._travel(commit=True)
+        # SQLAlchemy's transaction ends too. Only if it has not travelled yet is there still something to COMMIT.
+        self._connection.commit()
 
     def _travel(self, *, commit: bool) -> None:
         noted, self._noted = self._noted, deque()
@@ -154,7 +149,7 @@ class Pipelined:
     def _tell(self, noted: deque[tuple[str, Values, Answer]]) -> None:
         """Whoever listens to statements hears of these as of any others."""
         connection = self._connection
-        if self._is_heard:
+        if connection.dispatch.after_cursor_execute:
             for statement, values, answer in noted:
                 connection.dispatch.after_cursor_execute(connection, answer, statement, values, None, False)
 
@@ -177,7 +172,7 @@ def unflushed(engine: Engine) -> Iterator[Connection]:
 
     Others see it as soon as it has committed. If the server or its machine crashes within the next three
     `wal_writer_delay` (0.6 seconds by default), it may be gone, whole, as if it had been rolled back. So nothing may
-    follow from it that is not repeated then, and nobody may be told of it. On SQLite it is an ordinary transaction.
+    follow from it but what is repeated when its rows are back. On SQLite it is an ordinary transaction.
     Source: PostgreSQL's documentation, "Asynchronous Commit".
     """
     with _sharing_trips(engine, _shared_driver) as connection:
@@ -186,13 +181,13 @@ def unflushed(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def glance(engine: Engine, statement: str) -> bool:
+def glance(engine: Engine, statement: Statement) -> bool:
     """Whether a statement finds anything, in one round trip and a transaction of its own.
 
     For whoever looks often and mostly in vain. Raises: StoreUnavailable, DBAPIError.
     """
     with connected(engine) as connection, undone(connection):
-        return bool(whole(connection, Statement(statement, {})).rows)
+        return bool(transacted(connection, statement).rows)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -28,9 +28,14 @@ class Told(NamedTuple):
     rows: Sequence[Sequence[Any]] = ()
 
 
-_BEGIN: Final = Statement("BEGIN ISOLATION LEVEL READ COMMITTED")
-_COMMIT: Final = Statement("COMMIT")
+Values: TypeAlias = Mapping[str, Any]
+Answered: TypeAlias = tuple[Sequence[Any], int]  # rows, and how many were touched
+
+BEGIN: Final = Statement("BEGIN ISOLATION LEVEL READ COMMITTED")
+COMMIT: Final = Statement("COMMIT")
 _CURSORS_MAX: Final = 50
+# A kept cursor keeps what it answered last: not for the sake of an outbox full of large messages.
+_KEPT_ROWS_MAX: Final = 10
 _IDLE, _IN_TRANSACTION = 0, 2  # libpq's PQTRANS_IDLE and PQTRANS_INTRANS
 
 
@@ -45,7 +50,7 @@ def one_trip(connection: Connection, statements: Sequence[Statement]) -> list[To
     if not connection.in_transaction():
         connection.begin()
     begins = _status(driver) == _IDLE and _begins_plainly(driver)
-    answers = _piped(connection, driver, [_BEGIN, *statements] if begins else statements)
+    answers = _piped(connection, driver, [BEGIN, *statements] if begins else statements)
     return answers[1:] if begins else answers
 
 
@@ -58,20 +63,24 @@ def commit_with(connection: Connection, statements: Sequence[Statement]) -> list
     driver = _pipelining(connection)
     if driver is None or _status(driver) != _IN_TRANSACTION:
         return None
-    answers = _piped(connection, driver, [*statements, _COMMIT])
+    answers = _piped(connection, driver, [*statements, COMMIT])
     # For the driver nothing is open any more; SQLAlchemy and its listeners are told.
     connection.commit()
     return answers[:-1]
 
 
-def whole(connection: Connection, statement: Statement) -> Told:
-    """Run this as a transaction of its own, in one round trip; its answer. Raises: DBAPIError."""
-    driver = _pipelining(connection)
-    if driver is None:
+def transacted(connection: Connection, statement: Statement) -> Told:
+    """Run this as a transaction of its own, in one round trip; its answer. Raises: DBAPIError; then roll back."""
+    if can_pipeline(connection):
+        driver = TripDriver(connection)
+        connection.begin()
+        ((rows, touched),) = driver.run([(statement.sql, statement.values or {})], commit=True)
+        told = Told(touched, rows)
+    else:
         told = _alone(connection, statement)
-        connection.commit()
-        return told
-    return _piped(connection, driver, (_BEGIN, statement, _COMMIT))[1]
+    # For the driver nothing is open any more, or it commits now; SQLAlchemy and its listeners are told.
+    connection.commit()
+    return told
 
 
 class TripDriver:
@@ -86,20 +95,21 @@ class TripDriver:
 
     @property
     def begun(self) -> bool:
+        """Whether a transaction is open."""
         return bool(_status(self._driver) != _IDLE)
 
-    def run(
-        self, calls: Sequence[tuple[str, Mapping[str, Any]]], *, commit: bool
-    ) -> list[tuple[Sequence[Any], int]]:
-        begin = () if self.begun else (_BEGIN,)
-        statements = [*begin, *(Statement(*call) for call in calls), *((_COMMIT,) if commit else ())]
+    def run(self, calls: Sequence[tuple[str, Values]], *, commit: bool) -> list[Answered]:
+        """Send these, with a BEGIN before them if none is open, and take every answer. Raises: DBAPIError."""
+        begin = () if self.begun else (BEGIN,)
+        statements = [*begin, *(Statement(*call) for call in calls), *((COMMIT,) if commit else ())]
         told = _piped(self._connection, self._driver, statements)
         return [(one.rows, one.rowcount) for one in told[len(begin) : len(begin) + len(calls)]]
 
 
 def can_pipeline(connection: Connection) -> bool:
-    """Whether `TripDriver` can work here."""
-    return _pipelining(connection) is not None
+    """Whether `TripDriver` can work here: not where somebody listens to statements, which pass SQLAlchemy by."""
+    heard = connection.dispatch.before_cursor_execute or connection.dispatch.after_cursor_execute
+    return not heard and _pipelining(connection) is not None
 
 
 def undecided(error: DBAPIError) -> bool:
@@ -128,12 +138,16 @@ def _piped(connection: Connection, driver: Any, statements: Sequence[Statement])
                     cursor.execute(sql, values)
     except sys.modules["psycopg"].Error as error:
         raise wrapped(connection, driver, error) from error
-    return [_NOTHING_TOLD if cursor is None else _told(cursor) for cursor in cursors]
+    told = [_NOTHING_TOLD if cursor is None else _told(cursor) for cursor in cursors]
+    for number, (one, (sql, _)) in enumerate(zip(told, statements, strict=True)):
+        if len(one.rows) > _KEPT_ROWS_MAX:
+            del connection.info[_KEPT][sql, number]
+    return told
 
 
 def _cursor(connection: Connection, driver: Any, sql: str, place: int) -> Any:
     """A cursor that runs nothing but this statement at this place: it knows how the values are written already."""
-    known = connection.info.setdefault("amends_cursors", {})
+    known = connection.info.setdefault(_KEPT, {})
     cursor = known.get((sql, place))
     if cursor is None:
         psycopg = sys.modules["psycopg"]
@@ -144,6 +158,7 @@ def _cursor(connection: Connection, driver: Any, sql: str, place: int) -> Any:
 
 
 _NOTHING_TOLD: Final = Told(-1)
+_KEPT: Final = "amends_cursors"
 
 
 def _told(cursor: Any) -> Told:

@@ -14,7 +14,7 @@ class Looks:
     """Pauses between looks: `first_s` until nothing was found for 0.1 seconds, then doubling to `longest_s`."""
 
     def __init__(self, first_s: float, longest_s: float) -> None:
-        self._first_s = first_s
+        self._first_s = min(first_s, longest_s)
         self._later = Backoff(2 * first_s, longest_s)
         self._found_at = float("-inf")
 

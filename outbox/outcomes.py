@@ -74,7 +74,7 @@ class Outcomes:
         if self._gone or self._sent:
             crash_point("relay.delete.before")
         # One transaction: what the broker has goes or is marked sent, the rest is parked or due again. If it is lost,
-        # all of these rows are still leased: once the leases end they are sent again.
+        # these rows are due again, at the latest when their leases end.
         with unflushed(self._database) as connection:
             self._store.delete(connection, self._gone)
             self._store.mark_sent(connection, self._sent)

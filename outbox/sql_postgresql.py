@@ -103,8 +103,10 @@ FROM (
 WHERE o.id = head.id
 """
 
-# Whether anything is due.
-LOOK: Final = "SELECT 1 FROM $outbox WHERE owner IS NULL AND parked_at IS NULL AND due_at <= now() LIMIT 1"
+# Whether anything is due. The order ties it to its index: a planner that takes many for due would read the table.
+LOOK: Final = """
+SELECT 1 FROM $outbox WHERE owner IS NULL AND parked_at IS NULL AND due_at <= now() ORDER BY due_at, id LIMIT 1
+"""
 
 # Lock what is due, oldest first, past what others have locked. Leases move `due_at`, so nothing under way is read.
 CANDIDATES: Final = """

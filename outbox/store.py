@@ -1,4 +1,4 @@
-"""The outbox table as its senders and relays use it. Every method but one takes an open connection; none commits."""
+"""The outbox table as its senders and relays use it. Methods that touch it take an open connection; none commits."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ class OutboxStore:
 
     @contextmanager
     def naming_tables(self) -> Iterator[None]:
-        """While statements of `inserting` and `deleting` run: says which table is missing, if one is."""
+        """While statements of `inserting`, `deleting` and `looking` run: says which table is missing, if one is."""
         with not_installed(self._outbox.fullname):
             yield
 
-    def may_be_due(self, engine: Engine) -> bool:
-        """Whether a claim may find anything, seen in one round trip that holds nothing. Raises: StoreUnavailable."""
+    def looking(self, engine: Engine) -> Statement | None:
+        """The statement that finds a row if any is due, for whoever looks before a claim; None: claim at once."""
         with self._storage(engine) as storage:
-            return storage.may_be_due(engine)
+            return storage.looking()
 
     def claim(self, connection: Connection, rows_max: int, lease_s: float) -> list[OutboxRow]:
         """Lease up to `rows_max` due rows for `lease_s` seconds, oldest first, in id order.

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy import Connection, CursorResult
 
 from amends.db.arrays import Blobs, Flags, Floats, Ints, Texts
-from amends.db.pipelines import glance
 from amends.db.trips import Statement
 from amends.outbox import sql_postgresql as sql
 from amends.outbox.message import Message, OutboxRow
@@ -80,8 +79,8 @@ class PostgresStorage:
             self._run(connection, "WAKE", {"keys": keys})
         return len(told)
 
-    def may_be_due(self, engine: Engine) -> bool:
-        return glance(engine, self._sql["LOOK"])
+    def looking(self) -> Statement:
+        return Statement(self._sql["LOOK"], {})
 
     def claim(self, connection: Connection, rows_max: int, lease_s: float) -> tuple[list[OutboxRow], bool]:
         candidates = self._run(connection, "CANDIDATES", {"rows_max": rows_max}).all()

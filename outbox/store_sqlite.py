@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, CursorResult, Engine
+from sqlalchemy import Connection, CursorResult
 
 from amends.outbox import sql_sqlite as sql
 from amends.outbox.message import Message, OutboxRow
@@ -78,8 +78,8 @@ class SqliteStorage:
             self._run(connection, "WAKE", {"keys": json.dumps(list(keys))})
         return deleted
 
-    def may_be_due(self, engine: Engine) -> bool:  # noqa: ARG002 - The other storage looks.
-        return True  # A claim is no dearer here than a look.
+    def looking(self) -> None:
+        """A claim is no dearer here than a look."""
 
     def claim(self, connection: Connection, rows_max: int, lease_s: float) -> tuple[list[OutboxRow], bool]:
         candidates = self._run(connection, "CANDIDATES", {"rows_max": rows_max}).all()

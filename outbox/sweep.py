@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
-from amends.db.pipelines import unflushed
+from amends.db.pipelines import glance, unflushed
 from amends.outbox.backoff import Backoff, after
 from amends.outbox.cargo import Cargo, Landed
 from amends.outbox.departures import Departures
@@ -189,8 +189,7 @@ class Sweep:
         """Take what is due and publish it: when it is time to look, or when there was more than we took."""
         if not (self._more or now >= self._poll_at) or not self._has_room():
             return
-        rows = self._claim() if self._more or self._store.may_be_due(self._database) else []
-        self._database_back()
+        rows = self._claim() if self._more or not self.database_up or self._sees_any() else []
         now = time.monotonic()
         self._poll_at = now + self._looks.next_s(now, found=bool(rows))
         # What is still on the wire here has only had its lease renewed.
@@ -202,12 +201,18 @@ class Sweep:
         self._hold_back(self._departures.launch([Cargo(row.message, row, now - row.age_s) for row in fresh]))
         crash_point("relay.publish.after")
 
+    def _sees_any(self) -> bool:
+        looking = self._store.looking(self._database)
+        with self._store.naming_tables():
+            return looking is None or glance(self._database, looking)
+
     def _claim(self) -> list[OutboxRow]:
         room = min(self._limits.batch_rows_max, self._departures.room)
         crash_point("relay.claim.before")
         # One transaction: a batch of rows is leased to this sweep, and read. A lease that is lost is a row sent twice.
         with unflushed(self._database) as connection:
             rows, self._more = self._store.claim_batch(connection, room, self._lease_s)
+        self._database_back()
         crash_point("relay.claim.after")
         return rows
 

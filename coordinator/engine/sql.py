@@ -129,8 +129,8 @@ DISARM_TIMERS = """
 
 DISARM_SAGAS = "DELETE FROM amends.timer WHERE saga_id = ANY(%(ids)s::uuid[])"
 
-# Whether any timer is due, whoever holds it.
-LOOK_AT_TIMERS = "SELECT 1 FROM amends.timer WHERE due_at <= now() LIMIT 1"
+# Whether any timer is due, whoever holds it. The order ties it to its index.
+LOOK_AT_TIMERS = "SELECT 1 FROM amends.timer WHERE due_at <= now() ORDER BY due_at LIMIT 1"
 
 # Lease what is due, oldest first; another coordinator skips it until the lease ends (E3).
 CLAIM_TIMERS = """

@@ -15,6 +15,7 @@ from amends.db.crashpoints import crash_point
 from amends.db.engines import transaction
 from amends.db.errors import StoreUnavailable
 from amends.db.pipelines import glance
+from amends.db.trips import Statement
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Ticking:
 
     def claim(self) -> list[AnyItem]:
         """Lease the due timers to a fresh token. Raises: StoreUnavailable."""
-        if not glance(self._database, sql.LOOK_AT_TIMERS):
+        if not glance(self._database, Statement(sql.LOOK_AT_TIMERS, {})):
             return []
         token = uuid4()
         settings = self._settings

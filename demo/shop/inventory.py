@@ -104,8 +104,8 @@ def reserve(cmd: Reserve, ctx: Ctx) -> Reserved:
 def reserve_all(cmds: list[Reserve], ctxs: list[Ctx]) -> list[Reserved]:
     """Set every line of several orders aside, or refuse and take nothing: then each is obeyed alone."""
     orders = [pieces_of(cmd) for cmd in cmds]
-    for pieces, ctx in zip(orders, ctxs, strict=True):
-        sandbox.before_picking(pieces, ctx)
+    for order, ctx in zip(orders, ctxs, strict=True):
+        sandbox.before_picking(order, ctx)
     wanted = sum(orders, Counter[str]())
     connection = ctxs[0].connection
     on_hand = {row.sku: row.on_hand for row in connection.execute(ON_HAND, {"skus": sorted(wanted)})}
@@ -122,8 +122,8 @@ def reserve_all(cmds: list[Reserve], ctxs: list[Ctx]) -> list[Reserved]:
         ],
     )
     return [
-        Reserved(reservation=f"R-{cmd.order}", pieces=pieces.total())
-        for cmd, pieces in zip(cmds, orders, strict=True)
+        Reserved(reservation=f"R-{cmd.order}", pieces=order.total())
+        for cmd, order in zip(cmds, orders, strict=True)
     ]
 
 

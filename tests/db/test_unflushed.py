@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from amends.db.engines import open_engine, transaction
 from amends.db.errors import CommitUnknown, StoreUnavailable
 from amends.db.pipelines import glance, unflushed
+from amends.db.trips import Statement
 from tests.servers.proxy import Proxy, proxy_to
 
 MAKE = "CREATE TABLE kept (id int PRIMARY KEY)"
 PUT = "INSERT INTO kept VALUES (%(id)s)"
 KEPT = "SELECT id FROM kept ORDER BY id"
 FLUSHED = "SHOW synchronous_commit"
+LOOK = Statement(KEPT, {})
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_it_leaves_the_connection_as_its_users_know_it(engine: Engine) -> None:
 
     with unflushed(engine) as connection:
         connection.exec_driver_sql(PUT, {"id": 1})
-    glance(engine, KEPT)
+    glance(engine, LOOK)
 
     assert prepares_after(engine) == before is not None
 
@@ -110,16 +114,84 @@ def test_a_connection_that_breaks_with_the_commit_leaves_it_unknown(through: tup
 
 
 def test_a_glance_tells_whether_there_is_anything_and_holds_nothing(engine: Engine) -> None:
-    """Guard: the COMMIT in `whole`; an open transaction would hold back every vacuum."""
-    assert not glance(engine, KEPT)
+    """Guard: the COMMIT in `transacted`; what is left to the pool's reset is a round trip more."""
+    rolled_back: list[str] = []
+
+    @event.listens_for(engine.pool, "checkin")
+    def _on_checkin(dbapi_connection: Any, _record: object) -> None:
+        rolled_back.append(dbapi_connection.info.transaction_status.name)
+
+    @event.listens_for(engine.pool, "reset")
+    def _on_reset(dbapi_connection: Any, _record: object, _state: object) -> None:
+        rolled_back.append(dbapi_connection.info.transaction_status.name)
+
+    assert not glance(engine, LOOK)
     with transaction(engine) as connection:
         connection.exec_driver_sql(PUT, {"id": 1})
+    assert glance(engine, LOOK)
 
-    assert glance(engine, KEPT)
+    assert set(rolled_back) == {"IDLE"}
 
-    with engine.connect() as connection:
-        status = connection.connection.driver_connection.info.transaction_status.name  # type: ignore[union-attr]
-    assert status == "IDLE"
+
+def test_whoever_listens_to_statements_hears_of_them_as_of_any_others(engine: Engine) -> None:
+    """A profiler in a service's engine. Guard: `can_pipeline`; told of an end without a beginning, it would raise."""
+    began: list[str] = []
+    took: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _before(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        began.append(statement)
+        connection.info.setdefault("began", []).append(statement)
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _after(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        took.append(connection.info["began"].pop())
+
+    with unflushed(engine) as connection:
+        connection.exec_driver_sql(PUT, {"id": 1})
+        inside = connection.exec_driver_sql(FLUSHED).scalar_one()
+
+    assert glance(engine, LOOK)
+    assert inside == "off"
+    assert began == took
+    assert {PUT, KEPT} <= set(took)
+
+
+def test_what_a_service_does_at_each_begin_is_done_before_a_look(engine: Engine) -> None:
+    """Row level security, a search path. Guard: `begin` in `transacted`; a look without it would see other rows."""
+    with transaction(engine) as connection:
+        connection.exec_driver_sql("CREATE SCHEMA theirs")
+        connection.exec_driver_sql("CREATE TABLE theirs.kept AS SELECT 1 AS id")
+
+    @event.listens_for(engine, "begin")
+    def _at_each_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("SET LOCAL search_path = theirs")
+
+    assert glance(engine, LOOK)
+
+
+def test_an_unflushed_transaction_is_told_as_one_commit(engine: Engine) -> None:
+    """Guard: `commit` in Pipelined ends SQLAlchemy's transaction; else the pool tells of a rollback."""
+    told: list[str] = []
+    event.listen(engine, "commit", lambda _: told.append("commit"))
+    event.listen(engine, "rollback", lambda _: told.append("rollback"))
+
+    with unflushed(engine) as connection:
+        connection.exec_driver_sql(PUT, {"id": 1})
+    glance(engine, LOOK)
+
+    assert told == ["commit", "commit"]
+    assert kept(engine) == [1]
+
+
+def test_on_sqlite_it_is_an_ordinary_transaction(tmp_path: Path) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'kept.db'}")
+    with unflushed(engine) as connection:
+        connection.exec_driver_sql(MAKE)
+        connection.exec_driver_sql("INSERT INTO kept VALUES (1)")
+
+    assert kept(engine) == [1]
+    engine.dispose()
 
 
 def test_a_glance_that_fails_says_why_and_the_connection_is_fit_for_use(
@@ -127,11 +199,11 @@ def test_a_glance_that_fails_says_why_and_the_connection_is_fit_for_use(
 ) -> None:
     proxy, broken = through
     with pytest.raises(ProgrammingError, match="nothing"):
-        glance(broken, "SELECT nothing FROM kept")
-    assert not glance(broken, KEPT)
+        glance(broken, Statement("SELECT nothing FROM kept", {}))
+    assert not glance(broken, LOOK)
 
     proxy.cut_all()
 
     with pytest.raises(StoreUnavailable):
-        glance(broken, KEPT)
-    assert not glance(broken, KEPT)
+        glance(broken, LOOK)
+    assert not glance(broken, LOOK)

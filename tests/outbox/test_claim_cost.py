@@ -84,6 +84,22 @@ def test_a_claim_reads_what_is_due_and_nothing_in_front_of_it(crowd: Engine, ana
     assert pages_read(read) < 20 + 5 * DUE
 
 
+def test_a_look_in_vain_reads_next_to_nothing(participant_database: Engine) -> None:
+    """Analyzed while all were due, a planner that is free to would read the whole table. Guard: ORDER BY in LOOK."""
+    fill(participant_database)
+    with transaction(participant_database) as connection:
+        connection.exec_driver_sql("ANALYZE amends_outbox")
+        connection.exec_driver_sql("UPDATE amends_outbox SET due_at = now() + interval '1 hour'")
+    with participant_database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM amends_outbox")
+
+    with transaction(participant_database) as connection:
+        read = explained(connection, sql.LOOK, {})
+
+    assert scanned(read) == 0
+    assert pages_read(read) < 20
+
+
 def test_the_look_for_a_keys_head_reads_one_row(crowd: Engine) -> None:
     """Guard: the partial index ix_amends_outbox_keyed."""
     [row] = stored(crowd, [message(key="a busy key")])

@@ -54,16 +54,20 @@ def own_prefix() -> str:
 def lazy_log(server: PrivatePostgres) -> Iterator[None]:
     """PostgreSQL writes what nobody waits for only after ten seconds: a kill before that is sure to take it."""
 
-    def told(statement: str) -> None:
+    def restarted_with(statement: str) -> None:
         engine = open_engine(server.url()).execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.exec_driver_sql(statement)
-            connection.exec_driver_sql("SELECT pg_reload_conf()")
         engine.dispose()
+        server.stop()
+        server.start()
 
-    told("ALTER SYSTEM SET wal_writer_delay = '10s'")
-    yield
-    told("ALTER SYSTEM RESET wal_writer_delay")
+    restarted_with("ALTER SYSTEM SET wal_writer_delay = '10s'")
+    try:
+        yield
+    finally:
+        server.start()
+        restarted_with("ALTER SYSTEM RESET wal_writer_delay")
 
 
 def test_a_broker_that_is_away_is_waited_for(
@@ -260,6 +264,7 @@ def test_what_the_relay_wrote_down_and_the_server_lost_is_sent_again(
     database, queue = own_database, f"{prefix}.queue"
     messages = [message(n, queue) for n in range(20)]
     with lazy_log(private_postgres):
+        database.dispose()
         stored(database, messages)
         with relaying(database, broker, prefix, queue) as relay:
             eventually(lambda: ids(database) == [], what="the rows to go")

@@ -57,6 +57,7 @@ def crowd(postgres: PostgresServer, coordinator_template: str) -> Iterator[Engin
 
 # What each statement may read: rows of live sagas, a few times over where it joins.
 STATEMENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "whether any timer is due": (sql.LOOK_AT_TIMERS, {}),
     "the timers that are due": (sql.CLAIM_TIMERS, {"token": str(uuid4()), "lease_s": 30, "rows_max": 500}),
     "what is out and parked": (windows.COUNTS, {}),
     "who is let in next": (windows.NEXT_PARKED, {"queue": "packers.do", "cursor": "", "rows_max": 100}),
