@@ -38,6 +38,7 @@ _GATHER_S = 0.02
 # A lease outlasts what its rows are waited for, with time to write it down.
 _LEASE_BEYOND_S = 10.0
 _OWNERS_MAX = 2_000
+_LEAVE_S = 1.0
 _PRUNE_EVERY_S = 600.0
 _RETURN_FIRST_S, _RETURN_LONGEST_S = 1.0, 60.0
 _HELD_BACK_LONGEST_S = 60.0
@@ -325,6 +326,7 @@ class Sweep:
         self._database_backoff.reset()
 
     def _leave(self) -> None:
+        self._await_confirms()
         for cargo in self._departures.abandon():
             self._outcomes.handed_back(self._row(cargo), HandBack(0.0, "unconfirmed: its relay stopped"))
         try:
@@ -333,3 +335,12 @@ class Sweep:
             # The leases run out by themselves.
             log.warning("sweep_left_leases", extra={"error": told(error)})
         self._departures.close()
+
+    def _await_confirms(self) -> None:
+        """What is on the wire is about to be confirmed: not to wait for it is to have it sent twice at each stop."""
+        deadline = time.monotonic() + _LEAVE_S
+        try:
+            while self._departures.unsettled and time.monotonic() < deadline:
+                self._landed(self._departures.land(max(0.0, deadline - time.monotonic())))
+        except BrokerUnavailable as error:
+            log.info("sweep_left_unconfirmed", extra={"error": told(error)})

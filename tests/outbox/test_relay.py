@@ -250,6 +250,21 @@ def test_a_stopped_relay_hands_back_what_was_not_confirmed(
         assert len(STORE.claim(connection, 100, lease_s=30)) == 10
 
 
+def test_a_stopped_relay_waits_for_the_confirms_that_are_under_way(
+    participant_database: Engine, broker: Broker, prefix: str, queue: str
+) -> None:
+    """A deploy is no reason to send anything twice. Guard: `_await_confirms` in Sweep."""
+    database, many = participant_database, 3_000
+    stored(database, [message(n, queue) for n in range(many)])
+    relay = relay_of(database, broker, prefix, queue)
+    relay.start()
+    eventually(lambda: relay.status().in_flight > 0, what="rows to be on the wire")
+
+    relay.stop()
+
+    assert len(all_that_arrived(broker, queue)) + len(ids(database)) == many
+
+
 def test_a_lease_that_runs_out_under_way_is_renewed_and_nothing_is_published_twice(
     participant_database: Engine, broker: Broker, prefix: str, queue: str
 ) -> None:
