@@ -1,8 +1,16 @@
 """The participant's tables in a service's own database, for services that set them up by themselves.
 
-In a service's Alembic `env.py`, hide them from autogenerate, which would otherwise propose to drop them:
+In a service's Alembic revision:
 
-    context.configure(..., include_object=include_object)
+    def upgrade() -> None:
+        participant.upgrade(op, to="0001")
+
+    def downgrade() -> None:
+        participant.downgrade(op)
+
+In its `env.py`, hide them from autogenerate, which would otherwise propose to drop them:
+
+    context.configure(..., include_object=participant.include_object)
 """
 
 from __future__ import annotations
@@ -12,8 +20,11 @@ from typing import Final
 from sqlalchemy import Engine
 
 from amends.db.engines import transaction
+from amends.db.joined_migrations import downgrade, upgrade
 from amends.db.migrate import LOCK_WAIT_S, migration_lock
 from amends.db.schema import SCHEMAS, require, revision
+
+__all__ = ["create", "downgrade", "include_object", "upgrade"]
 
 _SCHEMA: Final = SCHEMAS["participant"]
 

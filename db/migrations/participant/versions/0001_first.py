@@ -121,7 +121,7 @@ def upgrade() -> None:
         sa.Column("beat_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
-    if op.get_bind().dialect.name == "postgresql":
+    if op.get_context().dialect.name == "postgresql":
         for table, storage in (("amends_outbox", _QUEUE), ("amends_owner", _HOT)):
             op.execute(f"ALTER TABLE {table} SET ({storage})")
 
