@@ -166,9 +166,11 @@ def _told(cursor: Any) -> Told:
 
 
 def wrapped(connection: Connection, driver: Any, error: Exception) -> BaseException:
-    """The error as SQLAlchemy raises it; a connection that broke is thrown away, as SQLAlchemy does."""
+    """The error as SQLAlchemy raises it; one that broke goes with all connections of its pool, as SQLAlchemy has it."""
     broke = bool(driver.closed or driver.broken)
     if broke:
+        # The others were most likely cut too: each is made anew when it is next taken, instead of failing once more.
+        connection.engine.pool._invalidate(connection.connection, error, _checkin=False)
         connection.invalidate(error)
     return DBAPIError.instance(
         None,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from amends.db.engines import open_engine, transaction
@@ -111,6 +111,22 @@ def test_a_connection_that_breaks_with_the_commit_leaves_it_unknown(through: tup
     with pytest.raises(CommitUnknown), unflushed(broken) as connection:
         connection.exec_driver_sql(PUT, {"id": 1}).all()
         proxy.cut_all()
+
+
+def test_after_a_break_the_other_connections_of_the_pool_are_made_anew(through: tuple[Proxy, Engine]) -> None:
+    """A server that was restarted costs one error, not one for each connection. Guard: `_invalidate` in `wrapped`."""
+    proxy, _ = through
+    pooled = open_engine(through[1].url, pool_max=3)
+    with pooled.connect() as one, pooled.connect() as two, pooled.connect() as three:
+        assert [each.scalar(text("SELECT 1")) for each in (one, two, three)] == [1, 1, 1]
+    proxy.cut_all()
+
+    with pytest.raises(StoreUnavailable):
+        glance(pooled, LOOK)
+
+    with pooled.connect() as one, pooled.connect() as two, pooled.connect() as three:
+        assert [each.scalar(text("SELECT 1")) for each in (one, two, three)] == [1, 1, 1]
+    pooled.dispose()
 
 
 def test_a_glance_tells_whether_there_is_anything_and_holds_nothing(engine: Engine) -> None:

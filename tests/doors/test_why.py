@@ -117,9 +117,7 @@ def test_in_the_process_a_command_that_came_back_once_waits_in_its_queue_like_an
 
 def test_a_command_without_a_queue_is_still_in_the_outbox(real: House, rabbit: RabbitServer) -> None:
     waits(real, started(real), "no_worker")  # By now its queues are declared.
-    queue = command_queue(real.world.prefix, "payments", undo=False)
-    remove(rabbit.url, Topology(queues=frozenset({queue})))
-    saga_id = started(real)
+    saga_id = eventually(lambda: returned_again_and_again(real, rabbit), what="a command without a queue")
 
     wait = waits(real, saga_id, "unsent")
     eventually(lambda: "the broker has had no queue for it" in waits(real, saga_id, "unsent")["text"])
