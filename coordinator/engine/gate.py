@@ -45,7 +45,8 @@ class Gate:
         self._to_close: set[str] = set()
         self._held: frozenset[str] | None = None
         # What the batch under way has moved, and what was moved since a refresh began: the refresh's query may
-        # not see either. Counting a move twice for a second is safe, missing one would overfill the window.
+        # not see either, or may. For a second what went out is counted twice rather than missed, and what came back
+        # is missed rather than counted twice: either mistake the other way round would overfill the window.
         self._under_way: list[_Move] = []
         self._since_refresh: list[_Move] | None = None
 
@@ -148,8 +149,8 @@ class Gate:
         """What the database says, and what it could not know yet. Decisions not stored yet stand."""
         with self._lock:
             self._out, self._parked = Counter(out), Counter(parked)
-            for move in self._since_refresh or ():
-                self._add(move)
+            for queue, more_out, more_parked in self._since_refresh or ():
+                self._add((queue, max(more_out, 0), max(more_parked, 0)))
             self._since_refresh = None
             for queue, row in breakers.items():
                 if not row.open and self.is_open(queue):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event
 
 from amends.coordinator import Saga, chain, retry, step
 from amends.coordinator.engine import breakers
 from amends.coordinator.engine.gate import BreakerRow, Gate
+from amends.coordinator.saga.state import Phase, Step
 from amends.outbox import wire
 from amends.outbox.ports import command_queue
 from tests.engine.scripted import reply
@@ -94,6 +96,43 @@ def test_a_breaker_that_another_coordinator_closed_takes_as_many_timeouts_to_ope
     gate.timed_out("payments.do")
 
     assert not gate.is_open("payments.do")
+
+
+def test_what_came_back_while_the_database_was_asked_makes_room_once() -> None:
+    """E4: the query may have seen the answers already. Guard: `max` in Gate.refresh.
+
+    Without it each makes room twice. Seen as twenty commands out of a window of ten, once in many whole runs.
+    """
+    gate = Gate(window=10, breaker_failures=3)
+    waiting = [
+        Step(path=f"charge/{n}", node="charge", participant="payments", phase=Phase.AWAITING, since=0)
+        for n in range(10)
+    ]
+    for step_ in waiting:
+        gate.moved(None, step_)
+    gate.batch_over()
+    assert gate.room("payments.do") == 0
+
+    gate.begin_refresh()
+    for step_ in waiting[:4]:
+        gate.moved(step_, replace(step_, phase=Phase.SETTLED))
+    gate.batch_over()
+    gate.refresh({"payments.do": 6}, {}, {})
+
+    assert gate.room("payments.do") == 4
+
+
+def test_what_went_out_while_the_database_was_asked_takes_its_room() -> None:
+    """E4: the query may not have seen it yet. Guard: `_since_refresh`."""
+    gate = Gate(window=10, breaker_failures=3)
+    sent = Step(path="charge", node="charge", participant="payments", phase=Phase.AWAITING, since=0)
+
+    gate.begin_refresh()
+    gate.moved(None, sent)
+    gate.batch_over()
+    gate.refresh({}, {}, {})
+
+    assert gate.room("payments.do") == 9
 
 
 def test_a_queue_is_probed_however_long_it_has_been_down(world: World) -> None:
