@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import connections
 from sqlalchemy import make_url
 
+PASSWORD: Final = "of-the-tests"
 AMENDS: Final = {"SERVICE": "shop"}
 _MEMORY: Final = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
@@ -25,6 +26,7 @@ def configure() -> None:
         DATABASE_ROUTERS=[],
         USE_TZ=True,
         SECRET_KEY="of the tests",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         ROOT_URLCONF="tests.django.urls",
         ALLOWED_HOSTS=["testserver"],
         INSTALLED_APPS=[
