@@ -79,3 +79,9 @@ def at_work(participant: Participant, engine: Engine, **settings: Any) -> Iterat
         worker.stop()
         coordinator.close()
         broker.close()
+
+
+def end_backend(engine: Engine, pid: int) -> None:
+    """Cut a connection off, and wait until it is."""
+    with engine.connect() as other:
+        other.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 30000)")

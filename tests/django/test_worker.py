@@ -14,7 +14,7 @@ from amends.outbox import wire
 from amends.outbox.wire import Outcome
 from amends.participants import Ctx, Participant, Refused
 from amends.participants.django import start
-from tests.django.obeying import at_work, one
+from tests.django.obeying import at_work, end_backend, one
 from tests.django.project import databases, entry
 from tests.django.shop.models import Order
 from tests.participants.coordinator import again, command
@@ -227,10 +227,10 @@ def test_a_database_that_breaks_off_under_the_orm_sends_the_message_back(postgre
     def work(number: str, ctx: Ctx) -> None:
         tries.append(1)
         if len(tries) == 1:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+            end_backend(postgresql, connection.connection.info.backend_pid)
+            Order.objects.count()
 
-    with at_work(one(work), postgresql) as service:
+    with at_work(one(work), postgresql, relay=True) as service:
         assert service.ask("work", "1").outcome is Outcome.DONE
         assert (len(tries), service.orders) == (2, ["1"])
 
