@@ -101,6 +101,16 @@ class Participant:
         """The names of the handlers that undo or confirm this command, sorted."""
         return tuple(sorted(name for one, name, of in self._beside if one is op and of == command))
 
+    def with_handlers(
+        self, handler: Callable[[Handler], Handler], together: Callable[[Together], Together]
+    ) -> Participant:
+        """A participant of this name with these handlers, each as `handler` or `together` makes it anew."""
+        other = Participant(self.name)
+        other._handlers = {key: handler(one) for key, one in self._handlers.items()}
+        other._beside = set(self._beside)
+        other._together = {name: together(function) for name, function in self._together.items()}
+        return other
+
     def worker(
         self,
         *,

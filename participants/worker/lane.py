@@ -134,7 +134,7 @@ class Lane:
 
     def _consume(self, consumer: Consumer) -> None:
         backoff = Backoff(_RECONNECT_FIRST_S, _RECONNECT_LONGEST_S)
-        while not self._stopping.is_set() and self._gate.is_open:
+        while not self._stopping.is_set() and self._gate.is_open and self._consumer is consumer:
             try:
                 deliveries = consumer.receive(_RECEIVE_S)
                 if deliveries:
@@ -223,12 +223,21 @@ class Lane:
             with self._stopwatch.timing(deliveries[0]):
                 self._obey(deliveries, caller, done)
         except StoreUnavailable as error:
+            # Before the gate: another lane may have opened it again when ours comes to look.
+            self._leave(consumer)
             self._gate.shut(error)
         except Exception:
             # A fault of our own: hand it back, and not so fast that it becomes a storm.
             log.exception("command_not_answered", extra={"queue": self._queue})
             self._stopping.wait(_FAULT_S)
             consumer.requeue(left)
+
+    def _leave(self, consumer: Consumer) -> None:
+        """Let this consumer be closed: what it has not acknowledged goes back to the queue."""
+        with self._change:
+            if self._consumer is consumer:
+                self._consumer = None
+        consumer.wake()
 
     def _wake(self) -> None:
         consumer = self._consumer

