@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Column, PrimaryKeyConstraint, String, text
+from sqlalchemy import text
+from sqlalchemy.schema import CreateTable
 
-from amends.db.errors import MigrationBusy, MissingExtra, UnknownRevision
-from amends.db.migrate import alembic_config
+from amends.db.errors import MigrationBusy, UnknownRevision
+from amends.db.migrate import scripts
 from amends.db.schema import SCHEMAS, revision
 
 if TYPE_CHECKING:
@@ -39,11 +40,7 @@ def upgrade(op: Operations, *, to: str, since: str | None = None) -> None:
     for script in due:
         script.module.upgrade()
     if at is None:
-        op.create_table(
-            _SCHEMA.version.name,
-            Column("version_num", String(32), nullable=False),
-            PrimaryKeyConstraint("version_num", name=f"{_SCHEMA.version.name}_pkc"),
-        )
+        op.execute(CreateTable(_SCHEMA.version))
         op.execute(_SCHEMA.version.insert().values(version_num=op.inline_literal(to)))
     else:
         op.execute(_SCHEMA.version.update().values(version_num=op.inline_literal(to)))
@@ -69,12 +66,7 @@ def downgrade(op: Operations, *, to: str = _BASE, since: str | None = None) -> N
 
 def _history() -> list[Script]:
     """Our migrations, oldest first."""
-    try:
-        from alembic.script import ScriptDirectory
-    except ModuleNotFoundError as error:
-        raise MissingExtra("migrating a database", "migrations") from error
-    scripts = ScriptDirectory.from_config(alembic_config("participant")).walk_revisions()
-    return sorted(scripts, key=lambda script: _number(script.revision))
+    return sorted(scripts("participant").walk_revisions(), key=lambda script: _number(script.revision))
 
 
 def _require_known(wanted: str, history: list[Script]) -> None:

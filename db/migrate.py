@@ -63,7 +63,7 @@ def downgrade(engine: Engine, which: Which, target: str, *, lock_wait_s: float =
     Raises: UnknownRevision, and as `migrate`.
     """
     _check(engine, which)
-    known = {script.revision for script in _scripts(which).walk_revisions()}
+    known = {script.revision for script in scripts(which).walk_revisions()}
     if target not in {"base", *known}:
         raise UnknownRevision(which, target, known)
     with migration_lock(engine, which, lock_wait_s):
@@ -129,7 +129,8 @@ def _alembic(engine: Engine, which: Which, direction: Literal["upgrade", "downgr
         (command.upgrade if direction == "upgrade" else command.downgrade)(configuration, target)
 
 
-def _scripts(which: Which) -> ScriptDirectory:
+def scripts(which: Which) -> ScriptDirectory:
+    """One of our histories. Raises: MissingExtra without Alembic."""
     configuration = alembic_config(which)
     from alembic.script import ScriptDirectory
 

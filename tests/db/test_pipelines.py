@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -14,34 +13,8 @@ from sqlalchemy.exc import IntegrityError, ProgrammingError
 from amends.db.engines import open_engine, transaction
 from amends.db.errors import CommitUnknown, StoreUnavailable
 from amends.db.pipelines import pipelined
-from tests.servers.proxy import Proxy, proxy_to
-
-MAKE = "CREATE TABLE kept (id int PRIMARY KEY)"
-PUT = "INSERT INTO kept VALUES (%(id)s)"
-KEPT = "SELECT id FROM kept ORDER BY id"
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    engine = open_engine(database_url, pool_max=1)
-    with transaction(engine) as connection:
-        connection.exec_driver_sql(MAKE)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
-def through(engine: Engine) -> Iterator[tuple[Proxy, Engine]]:
-    """The same database by way of a proxy that can break."""
-    with proxy_to(engine.url.render_as_string(hide_password=False)) as (proxy, url):
-        other = open_engine(url, pool_max=1)
-        yield proxy, other
-        other.dispose()
-
-
-def kept(engine: Engine) -> list[int]:
-    with transaction(engine) as connection:
-        return list(connection.exec_driver_sql(KEPT).scalars())
+from tests.db.kept import KEPT, MAKE, PUT, kept
+from tests.servers.proxy import Proxy
 
 
 def test_statements_wait_for_the_first_look_and_then_go_in_their_order(engine: Engine) -> None:
