@@ -40,7 +40,7 @@ def upgrade(op: Operations, *, to: str, since: str | None = None) -> None:
     for script in due:
         script.module.upgrade()
     if at is None:
-        op.execute(CreateTable(_SCHEMA.version))
+        op.execute(CreateTable(_SCHEMA.version, if_not_exists=True))  # `amends migrate` leaves it, empty.
         op.execute(_SCHEMA.version.insert().values(version_num=op.inline_literal(to)))
     else:
         op.execute(_SCHEMA.version.update().values(version_num=op.inline_literal(to)))

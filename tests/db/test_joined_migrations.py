@@ -16,7 +16,7 @@ from sqlalchemy import Engine, MetaData, inspect
 
 from amends.db.engines import open_engine
 from amends.db.errors import MigrationBusy, UnknownRevision
-from amends.db.migrate import migrate, migration_lock
+from amends.db.migrate import downgrade, migrate, migration_lock
 from amends.db.participant import create, include_object
 from amends.db.schema import SCHEMAS, require_schema
 
@@ -150,6 +150,18 @@ def test_tables_that_are_there_already_are_left_alone(engine: Engine, folder: Pa
     assert migrate(engine, "participant").before == NEEDS
     history.go("a1")
     assert not OURS & history.tables()
+
+
+def test_after_amends_migrate_went_back_to_nothing_a_history_begins_anew(
+    engine: Engine, folder: Path
+) -> None:
+    """It leaves its version table, empty. Guard: `if_not_exists` in `upgrade`."""
+    create(engine)
+    downgrade(engine, "participant", "base")
+
+    History(folder, engine).go("head")
+
+    require_schema(engine, "participant")
 
 
 def test_offline_it_writes_the_sql(engine: Engine, folder: Path) -> None:
