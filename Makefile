@@ -1,15 +1,17 @@
 # make demo   a thousand orders through coordinator, outbox and three participants; needs Python and make, no servers
 # make test   the tests, against a real PostgreSQL and a real RabbitMQ
+# make examples   every integration and pattern, against a real PostgreSQL and a real RabbitMQ; each checks itself
 # make check  lint, format, types, import rules
 # make bench  amends beside a bare loop, DBOS and Celery, with real servers; under 15 minutes on two cores
 # make bench-quick   the same in short, under 3 minutes
 # make simulate   20,000 towns in which everything goes wrong; under 15 minutes on two cores
 # make clean  back to the fresh clone
 #
-# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo, to pytest, to the benchmark or to the simulator.
+# PYTHON=python3.12 chooses the Python; ARGS="..." goes to the demo, to pytest, to the examples, to the benchmark or to
+# the simulator.
 
 .POSIX:
-.PHONY: help demo test check bench bench-quick simulate clean
+.PHONY: help demo test examples check bench bench-quick simulate clean
 
 BIN = .venv/bin
 
@@ -22,6 +24,10 @@ demo: .venv/embedded
 # Two processes for each core (tests/spreading.py); each brings servers of its own: more than a few are slower.
 test: .venv/dev
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+# ARGS="shop events" runs only these.
+examples: .venv/dev
+	@$(BIN)/python -m examples $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_example_runs_without_a_server() -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "examples.outbox_only"],
+        [sys.executable, "-m", "examples.outbox_only", "--embedded"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -32,7 +32,7 @@ def test_the_example_runs_without_a_server() -> None:
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("packed parcel") == 3
     assert "not packed, and not told: a parcel needs an address" in ended.stdout
-    assert ended.stdout.count("the world heard") == 3
+    assert ended.stdout.count("the world heard: parcel") == 3
 
 
 def test_the_example_runs_on_real_servers(database_url: str, broker: Broker, rabbit: RabbitServer) -> None:

@@ -54,6 +54,7 @@ class RabbitServer:
 
     def __init__(self, url: str, management_url: str, private: PrivateRabbit | None) -> None:
         self.url: Final = url
+        self.management_url: Final = management_url
         self._management = urlsplit(management_url)
         self._vhost = quote(kombu.Connection(url).virtual_host or "/", safe="")
         self._private = private
