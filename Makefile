@@ -1,7 +1,8 @@
 # make demo   a thousand orders through coordinator, outbox and three participants; needs Python and make, no servers
 # make test   the tests, against a real PostgreSQL and a real RabbitMQ
 # make examples   every integration and pattern, against a real PostgreSQL and a real RabbitMQ; each checks itself
-# make check  lint, format, types, import rules
+# make check  lint, format, types, import rules, the site's links
+# make docs   the documentation as a site, in build/site
 # make bench  amends beside a bare loop, DBOS and Celery, with real servers; under 15 minutes on two cores
 # make bench-quick   the same in short, under 3 minutes
 # make simulate   20,000 towns in which everything goes wrong; under 15 minutes on two cores
@@ -11,7 +12,7 @@
 # the simulator.
 
 .POSIX:
-.PHONY: help demo test examples check bench bench-quick simulate clean
+.PHONY: help demo test examples docs types check bench bench-quick simulate clean
 
 BIN = .venv/bin
 
@@ -29,14 +30,21 @@ test: .venv/dev
 examples: .venv/dev
 	@$(BIN)/python -m examples $(ARGS)
 
-check: .venv/dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# The namespace as the type checker and the reference pages see it.
+types:
 	@mkdir -p build/typing/amends
 	@for package in coordinator participants outbox db demo; do \
 	    ln -sfn ../../../$$package build/typing/amends/$$package; done
+
+docs: .venv/dev types
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+check: .venv/dev types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo
 	$(BIN)/lint-imports
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # The others it is measured beside are installed with it.
 bench: .venv/bench
