@@ -37,14 +37,14 @@ types:
 	    ln -sfn ../../../$$package build/typing/amends/$$package; done
 
 docs: .venv/dev types
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check: .venv/dev types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo
 	$(BIN)/lint-imports
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The others it is measured beside are installed with it.
 bench: .venv/bench

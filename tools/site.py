@@ -35,6 +35,7 @@ _LINK: Final = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages and pictures from outside of docs/, and what they link to in turn."""
     todo = [*PAGES, *(f"docs/{file.src_uri}" for file in files.documentation_pages())]
+    files.append(File.generated(config, _uri("docs/decisions"), content=_decisions()))
     seen = set(todo)
     while todo:
         path = todo.pop()
@@ -80,8 +81,18 @@ def _text(path: str) -> str:
     return f"# {path}\n\n``````{LANGUAGES.get(here.suffix, 'text')}\n{here.read_text()}\n``````\n"
 
 
+def _decisions() -> str:
+    """The list of the decisions, by number."""
+    found = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    titles = [(path.name, path.read_text().partition("\n")[0].lstrip("# ")) for path in found]
+    head = "# Decisions\n\nChoices that someone might undo by accident.\n\n"
+    return head + "".join(f"- [{title}]({name})\n" for name, title in titles)
+
+
 def _uri(path: str) -> str:
     """Where the site has a path of the repository."""
+    if path == "docs/decisions":
+        return "decisions/index.md"
     if path.startswith("docs/"):
         return path.removeprefix("docs/")
     if path in PAGES:
