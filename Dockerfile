@@ -16,6 +16,7 @@ COPY outbox/ outbox/
 COPY participants/ participants/
 COPY coordinator/ coordinator/
 COPY demo/ demo/
+COPY testing/ testing/
 RUN pip --python /opt/amends/bin/python install --no-cache-dir --disable-pip-version-check ".[coordinator]"
 
 FROM python:${PYTHON}-slim-bookworm

@@ -184,7 +184,7 @@ def test_what_is_copied_installs_every_module_and_data_file_of_the_package(wheel
 
     expected = {
         f"amends/{path.relative_to(ROOT)}"
-        for folder in ("coordinator", "participants", "outbox", "db", "demo")
+        for folder in ("coordinator", "participants", "outbox", "db", "demo", "testing")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts and path.name != ".gitignore"
     }
