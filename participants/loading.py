@@ -1,4 +1,4 @@
-"""Finds the participant that `module:object` names, and says what is wrong where it does not."""
+"""Finds the participant that `module:object` or a TOML file names, and says what is wrong where it does not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from amends.participants.participant import Participant
 
 
 def load_participant(reference: str) -> Participant:
-    """Import `module` and take its `object`. The current directory may be imported from.
+    """Import `module` and take its `object`, or read the TOML file that declares it (`amends.participants.http`).
 
-    Raises: NotLoadable, which says what is missing and what there is instead.
+    The current directory may be imported from.
+    Raises: NotLoadable, which says what is missing and what there is instead; InvalidDeclaration, MissingExtra.
     """
+    if reference.endswith(".toml"):
+        from amends.participants.http import participant_from_file
+
+        return participant_from_file(reference)
     module_name, colon, name = reference.partition(":")
     if not (colon and module_name and name):
-        raise NotLoadable(f"{reference!r} is not module:object; write it as `shop.payments:payments`")
+        raise NotLoadable(
+            f"{reference!r} is neither module:object, as `shop.payments:payments`, nor a file.toml"
+        )
     module = _import(module_name)
     found: object = module
     for part in name.split("."):

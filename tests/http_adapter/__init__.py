@@ -1,0 +1,1 @@
+"""The HTTP adapter against a real server that misbehaves."""
