@@ -1,0 +1,1 @@
+"""A billing service that embeds nothing takes part in sagas by HTTP."""
