@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from amends.outbox.message import Message
 from amends.outbox.wire import Op
+from amends.participants.errors import SoftTimeLimit
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -49,6 +52,9 @@ class Ctx:
     labels: Mapping[str, str] = field(default_factory=dict)
     certain: bool = True
     traceparent: str = ""
+    ends_at: float = field(
+        default=math.inf, repr=False
+    )  # time.monotonic() at which its soft time limit is reached
     workspace: Workspace = field(repr=False)
 
     @property
@@ -74,6 +80,19 @@ class Ctx:
     def do_idempotency_key(self) -> str:
         """The key under which this step's `do` called outside: what its undo voids."""
         return idempotency_key(self.saga, self.path, Op.DO)
+
+    @property
+    def time_left_s(self) -> float:
+        """Seconds until this handler's soft time limit, or else its time limit; below 0 if that is over."""
+        return self.ends_at - time.monotonic()
+
+    def check_time(self) -> None:
+        """Return if there is time left. Call it where it is safe to stop: in a loop, before a slow call.
+
+        Raises: SoftTimeLimit. Not caught, it rolls the handler back, and the command is tried again.
+        """
+        if self.time_left_s <= 0:
+            raise SoftTimeLimit(-self.time_left_s)
 
     def put(self, message: Message) -> None:
         """Send a message if, and only if, this handler's transaction commits."""

@@ -3,6 +3,7 @@
 ParticipantError
 +-- Refused                  raised by a handler: a business no; nothing happened; not retried (M2)
 +-- Failed                   raised by a handler: transient; tried again (M3)
+|   +-- SoftTimeLimit        raised by ctx.check_time(): the handler's time is up
 +-- BreakerOpen              a circuit breaker lets no call through; in a handler it counts as Failed, unspent
 +-- HandlerEndedTransaction  a handler committed or rolled back the transaction that is not its own (B4)
 +-- NoTransaction            a handler asked for a connection where there is none
@@ -48,6 +49,13 @@ class Failed(ParticipantError):
         self.error = error
         self.retry_after_s = retry_after_s
         self.spent = spent
+
+
+class SoftTimeLimit(Failed):
+    """The handler has taken its time, and was told at a place where it can stop. Counts as Failed."""
+
+    def __init__(self, over_s: float) -> None:
+        super().__init__(f"soft_time_limit: over by {over_s:.2f} s")
 
 
 class BreakerOpen(ParticipantError):

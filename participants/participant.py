@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overl
 
 from amends.outbox.wire import NAME_CHARS_MAX, Op
 from amends.participants.errors import InvalidHandler
+from amends.participants.limits import NO_LIMITS, Limits, read_limits
 from amends.participants.signature import Signature, read_signature
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Handler:
     function: Callable[..., Any]
     signature: Signature
     external: bool = False
+    limits: Limits = NO_LIMITS
 
 
 # Obeys several new commands of one name at once: takes their payloads and their contexts, gives their results.
@@ -59,7 +61,17 @@ class Participant:
     def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
     @overload
     def command(
-        self, /, *, name: str | None = None, external: bool = False
+        self,
+        /,
+        *,
+        name: str | None = None,
+        external: bool = False,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        soft_time_limit_s: float | None = None,
+        time_limit_s: float | None = None,
+        batch: int | None = None,
+        payload_bytes_max: int | None = None,
     ) -> Callable[[Callable[P, R]], CommandHandler[P, R]]: ...
     def command(
         self,
@@ -68,19 +80,36 @@ class Participant:
         *,
         name: str | None = None,
         external: bool = False,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        soft_time_limit_s: float | None = None,
+        time_limit_s: float | None = None,
+        batch: int | None = None,
+        payload_bytes_max: int | None = None,
     ) -> Any:
         """Let a function, plain or async, obey the command of its name, or of `name`.
 
         It takes the command, of the annotated type, and the context: `def charge(cmd: Charge, ctx: Ctx) -> Charged`.
         `external=True` says that its effect is outside this database: it is then called outside of any transaction,
-        after a row that announces it (B5).
+        after a row that announces it (B5). The others are its limits in each worker process: see `Limits`; `rate` is
+        written "5/s", "100/m" or "1000/h".
 
-        Raises: InvalidHandler for a signature that cannot be served, or a name that is taken.
+        Raises: InvalidHandler for a signature that cannot be served, a name that is taken, or limits that cannot work.
         """
         names = _local_names()
+        limits = read_limits(
+            f"a command of {self.name}" if name is None else f"command {name!r} of {self.name}",
+            external=external,
+            concurrency=concurrency,
+            rate=rate,
+            soft_time_limit_s=soft_time_limit_s,
+            time_limit_s=time_limit_s,
+            batch=batch,
+            payload_bytes_max=payload_bytes_max,
+        )
 
         def register(function: Callable[..., Any]) -> CommandHandler[..., Any]:
-            handler = self._register(Op.DO, function, name, names, external=external)
+            handler = self._register(Op.DO, function, name, names, external=external, limits=limits)
             return CommandHandler(self, function, handler)
 
         return register if function is None else register(function)
@@ -96,6 +125,10 @@ class Participant:
     def names(self, op: Op) -> tuple[str, ...]:
         """The names of this op's handlers, sorted."""
         return tuple(sorted(name for handler_op, name in self._handlers if handler_op is op))
+
+    def handlers(self, op: Op) -> tuple[Handler, ...]:
+        """This op's handlers, by name."""
+        return tuple(self._handlers[op, name] for name in self.names(op))
 
     def beside(self, op: Op, command: str) -> tuple[str, ...]:
         """The names of the handlers that undo or confirm this command, sorted."""
@@ -154,6 +187,7 @@ class Participant:
         names: Mapping[str, Any],
         *,
         external: bool = False,
+        limits: Limits = NO_LIMITS,
     ) -> Handler:
         chosen = _checked_name(name or str(getattr(function, "__name__", "")), f"a handler of {self.name}")
         standing = self._handlers.get((op, chosen))
@@ -162,7 +196,7 @@ class Participant:
                 f"participant {self.name!r} already has a handler for {op} {chosen!r}; give one of them a name=..."
             )
         signature = read_signature(function, takes_result=op is not Op.DO, names=names)
-        handler = Handler(op, chosen, function, signature, external)
+        handler = Handler(op, chosen, function, signature, external, limits)
         self._handlers[op, chosen] = handler
         return handler
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from amends.db.crashpoints import crash_point
@@ -37,7 +38,10 @@ class Batches:
         runs: HandlerRuns,
         guard: TransactionGuard,
         size: BatchSize,
+        most: int,
     ) -> None:
+        """`most` is how many of a handler share a transaction where the handler itself says nothing."""
+        self._most = most
         self._participant = participant
         self._barrier = barrier
         self._transactions = transactions
@@ -51,12 +55,29 @@ class Batches:
         If any handler raises, a refusal too, or the transaction fails, none is done.
         Raises: StoreUnavailable, CommitUnknown.
         """
-        batch: dict[StepKey, Inbound] = {}
+        done: list[tuple[Inbound, Answer]] = []
+        for batch in self._groups(inbounds):
+            if len(batch) > 1:
+                done += self._done(batch, caller)
+        return done
+
+    def _groups(self, inbounds: Sequence[Inbound]) -> list[dict[StepKey, Inbound]]:
+        """What may share a transaction each: in the first as many of each handler as may, the rest in the next."""
+        groups: list[dict[StepKey, Inbound]] = []
+        counts: Counter[str] = Counter()
         for inbound in inbounds:
-            if self._may_share(inbound):
-                batch.setdefault(key_of(inbound.command), inbound)
-        if len(batch) < 2:
-            return []
+            most = self._shares(inbound)
+            if most > 1:
+                name, key = inbound.command.command, key_of(inbound.command)
+                if any(key in group for group in groups):
+                    continue
+                number = counts[name] // most
+                groups += [{} for _ in range(number + 1 - len(groups))]
+                groups[number][key] = inbound
+                counts[name] += 1
+        return groups
+
+    def _done(self, batch: dict[StepKey, Inbound], caller: Caller) -> list[tuple[Inbound, Answer]]:
         try:
             return self._together(batch, caller)
         except StoreUnavailable:
@@ -113,11 +134,14 @@ class Batches:
             finally:
                 workspace.close()
 
-    def _may_share(self, inbound: Inbound) -> bool:
+    def _shares(self, inbound: Inbound) -> int:
+        """How many of this one's handler may share a transaction; below 2: it runs alone."""
         if inbound.command.op is not Op.DO or inbound.delivery.delivery_count:
-            return False  # What has come before may be what killed a worker: the others must not die with it.
+            return 0  # What has come before may be what killed a worker: the others must not die with it.
         handler = self._participant.find(Op.DO, inbound.command.command)
-        return handler is not None and not handler.external
+        if handler is None or handler.external:
+            return 0
+        return handler.limits.batch or self._most
 
 
 def _by_name(batch: Mapping[StepKey, Inbound], runs: Iterable[StepKey]) -> dict[str, list[StepKey]]:

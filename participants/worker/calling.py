@@ -32,5 +32,5 @@ class Caller:
             self._runner = None
 
     async def _limited(self, handler: Handler, arguments: list[Any]) -> Any:
-        async with asyncio.timeout(self._time_limit_s):
+        async with asyncio.timeout(handler.limits.time_limit_s or self._time_limit_s):
             return await handler.function(*arguments)

@@ -15,8 +15,8 @@ from amends.participants.worker.settings import WorkerSettings
 _OWN_CONNECTIONS: Final = 5
 
 
-def engine_for(database: Engine | str, settings: WorkerSettings, name: str) -> Engine:
-    """No I/O. Raises: UnsupportedDatabase."""
+def engine_for(database: Engine | str, settings: WorkerSettings, name: str, longest_s: float) -> Engine:
+    """`longest_s` is how long a handler may take. No I/O. Raises: UnsupportedDatabase."""
     if isinstance(database, Engine):
         if database.dialect.name not in ("postgresql", "sqlite"):
             raise UnsupportedDatabase(
@@ -29,7 +29,7 @@ def engine_for(database: Engine | str, settings: WorkerSettings, name: str) -> E
         database,
         pool_max=settings.threads + settings.undo_threads + _OWN_CONNECTIONS,
         # An idle transaction is cut off after twice this: not before its handler's own limit.
-        statement_timeout_s=max(30.0, settings.time_limit_s),
+        statement_timeout_s=max(30.0, longest_s),
         label=f"amends {name}",
     )
 

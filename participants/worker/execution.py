@@ -41,12 +41,14 @@ from amends.participants.worker.inbound import (
 )
 from amends.participants.worker.running import HandlerRuns
 from amends.participants.worker.sizing import BatchSize
+from amends.participants.worker.stopwatch import Stopwatch
 from amends.participants.worker.transactions import Transactions, Unwritten
 from amends.participants.worker.workspaces import HeldWorkspace
 
 log = logging.getLogger(__name__)
 
 UNKNOWN_COMMAND_RETRY_S: Final = 10.0
+BUSY: Final = "busy: this worker has as many of these commands as its limits allow"
 _TRIES: Final = 4
 _RETRY_S: Final = 0.02
 
@@ -66,6 +68,8 @@ class Execution:
         *,
         lease_s: float,
         batch: BatchSize,
+        together_max: int,
+        stopwatch: Stopwatch,
     ) -> None:
         self._participant = participant
         self._prefix = prefix
@@ -74,8 +78,8 @@ class Execution:
         self._sender = sender
         self._guard = guard
         self._metrics = metrics
-        self._runs = HandlerRuns(guard, metrics, batch)
-        self._batches = Batches(participant, barrier, transactions, self._runs, guard, batch)
+        self._runs = HandlerRuns(guard, metrics, batch, stopwatch)
+        self._batches = Batches(participant, barrier, transactions, self._runs, guard, batch, together_max)
         self._external = ExternalCalls(barrier, transactions, self._runs, guard, lease_s)
 
     def obey(
@@ -105,6 +109,17 @@ class Execution:
             if id(inbound) not in finished:
                 self._obey_alone(inbound, caller)
                 done([inbound.delivery])
+
+    def turn_away(self, delivery: Delivery, retry_after_s: float) -> bool:
+        """Answer that the handler has enough to do: transient, unspent (M3). False if it is no readable command."""
+        try:
+            inbound = read_inbound(delivery, participant=self._participant.name, prefix=self._prefix)
+        except Undeliverable:
+            return False
+        answer = failed(BUSY, spent=False, retry_after_s=retry_after_s)
+        self._sender.send([inbound.reply(answer)])
+        self._count(inbound.command.op, inbound.command.command, answer)
+        return True
 
     def _obey_alone(self, inbound: Inbound, caller: Caller) -> None:
         with command_scope(inbound.scope):

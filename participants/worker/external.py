@@ -15,6 +15,7 @@ from amends.participants.worker.calling import Caller
 from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.running import HandlerRuns, ResultTooLarge
+from amends.participants.worker.settings import LEASE_MARGIN_S
 from amends.participants.worker.transactions import Transactions, Unwritten
 from amends.participants.worker.workspaces import LateWorkspace, LeaseLost
 
@@ -43,7 +44,7 @@ class ExternalCalls:
         CommitUnknown; HandlerRaised and HandlerEndedTransaction, after which the call is in doubt and may be made
         again at once.
         """
-        intent = self._announce(inbound)
+        intent = self._announce(inbound, handler)
         try:
             return self._make(inbound, handler, intent, caller)
         except LeaseLost:
@@ -54,9 +55,10 @@ class ExternalCalls:
             self._give_up(intent)
             raise
 
-    def _announce(self, inbound: Inbound) -> Intent:
+    def _announce(self, inbound: Inbound, handler: Handler) -> Intent:
+        lease_s = max(self._lease_s, (handler.limits.time_limit_s or 0.0) + LEASE_MARGIN_S)
         with self._transactions.begin() as unit:
-            found = self._barrier.intend(unit.connection, inbound.command, self._lease_s, unit.later)
+            found = self._barrier.intend(unit.connection, inbound.command, lease_s, unit.later)
             if isinstance(found, Answer):
                 raise Unwritten(found)
             crash_point("participant.intent.before")

@@ -1,6 +1,6 @@
 """One queue, one consumer, some threads that run its commands.
 
-receive --> waiting --> thread: obey --done--> ack
+receive --(turnstile)--> waiting --> thread: obey --done--> ack
    ^                     |
    |                     +--database away--> nothing: the consumer is closed, the broker takes all back
    +---- the database is there again -------+
@@ -25,6 +25,7 @@ from amends.outbox.gathering import Gathering
 from amends.outbox.ports import Broker, Consumer, Delivery
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.gate import DatabaseGate
+from amends.participants.worker.queueing import Entry, Queueing
 from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.stopwatch import Stopwatch
 
@@ -57,6 +58,7 @@ class Lane:
         prefetch: int,
         time_limit_s: float,
         batch: BatchSize | None = None,
+        queueing: Queueing | None = None,
     ) -> None:
         """`prefetch` is how many messages may be here at once, `batch` how many a thread takes at once (None: 1)."""
         self._broker = broker
@@ -67,7 +69,8 @@ class Lane:
         self._prefetch = prefetch
         self._time_limit_s = time_limit_s
         self._batch = batch or BatchSize(1)
-        self._waiting: deque[tuple[Consumer, Delivery]] = deque()
+        self._queueing = queueing or Queueing({}, lambda *_: False, prefetch=prefetch)
+        self._waiting: deque[Entry] = deque()
         # One call wakes one thread; who leaves something waiting calls the next. None ends a thread.
         self._calls: SimpleQueue[bool | None] = SimpleQueue()
         self._consumer: Consumer | None = None
@@ -129,6 +132,7 @@ class Lane:
         finally:
             with self._change:
                 self._consumer = None
+            self._queueing.forget_held()
             # Whatever was not acknowledged goes back to the queue.
             consumer.close()
 
@@ -136,10 +140,9 @@ class Lane:
         backoff = Backoff(_RECONNECT_FIRST_S, _RECONNECT_LONGEST_S)
         while not self._stopping.is_set() and self._gate.is_open and self._consumer is consumer:
             try:
-                deliveries = consumer.receive(_RECEIVE_S)
-                if deliveries:
-                    self._waiting.extend([(consumer, delivery) for delivery in deliveries])
-                    self._calls.put(True)
+                deliveries = consumer.receive(self._queueing.patience_s or _RECEIVE_S)
+                self._hand_over(self._queueing.arrived(consumer, deliveries))
+                self._hand_over(self._queueing.tick())
                 backoff.reset()
                 self.connected = True
             except BrokerUnavailable as error:
@@ -153,7 +156,18 @@ class Lane:
 
     def _forget_waiting(self) -> None:
         """Drop what no thread has begun: with the connection the broker has taken it back, and delivers it again."""
-        self._waiting.clear()
+        self._queueing.forget_held()
+        while True:
+            try:
+                gone = self._waiting.popleft()
+            except IndexError:
+                return
+            self._queueing.left([gone])
+
+    def _hand_over(self, entries: Sequence[Entry]) -> None:
+        if entries:
+            self._waiting.extend(entries)
+            self._calls.put(True)
 
     def _await_end(self, deadline: float) -> None:
         with self._change:
@@ -175,6 +189,8 @@ class Lane:
                         gathering.done(len(deliveries), time.monotonic() - began)
                         self._batch.took(limit, len(deliveries))
                         self._end()
+                if consumer is not None:
+                    self._hand_over(self._queueing.left([(consumer, one) for one in deliveries]))
         finally:
             caller.close()
 

@@ -31,10 +31,12 @@ from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Participant
 from amends.participants.worker.databases import own_engine, require_ready
 from amends.participants.worker.execution import Execution
+from amends.participants.worker.fitting import Fit
 from amends.participants.worker.gate import DatabaseGate
 from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.housekeeping import Housekeeping
 from amends.participants.worker.lane import Lane
+from amends.participants.worker.queueing import Queueing
 from amends.participants.worker.settings import WorkerSettings
 from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.stopwatch import Stopwatch
@@ -57,6 +59,7 @@ class Parts:
         metrics: ParticipantMetrics,
         outbox_observer: OutboxObserver,
         on_overdue: Callable[[], None],
+        fit: Fit,
     ) -> None:
         """No I/O."""
         self._settings = settings
@@ -92,7 +95,8 @@ class Parts:
             if settings.relay
             else None
         )
-        batch = BatchSize(settings.batch)
+        batch = BatchSize(fit.batch)
+        stopwatch = Stopwatch(settings.time_limit_s, on_overdue)
         execution = Execution(
             participant,
             prefix,
@@ -107,8 +111,10 @@ class Parts:
             metrics,
             lease_s=settings.lease_s,
             batch=batch,
+            together_max=settings.batch,
+            stopwatch=stopwatch,
         )
-        stopwatch = Stopwatch(settings.time_limit_s, on_overdue)
+        queueing = Queueing(fit.limits, execution.turn_away, prefetch=settings.threads * fit.at_hand)
         self._housekeeping = Housekeeping(own, stopwatch, self.gate, settings.retention_s)
         self._lanes = [
             Lane(
@@ -119,8 +125,9 @@ class Parts:
                 self.gate,
                 stopwatch,
                 threads=threads,
-                prefetch=threads * settings.at_hand,
+                prefetch=threads * (fit.at_hand if name == "do" else settings.at_hand),
                 batch=batch if name == "do" else None,
+                queueing=queueing if name == "do" else None,
                 time_limit_s=settings.time_limit_s,
             )
             for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))

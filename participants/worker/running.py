@@ -23,6 +23,7 @@ from amends.participants.worker.faults import HandlerRaised, is_idle_timeout
 from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.sizing import BatchSize
+from amends.participants.worker.stopwatch import Stopwatch
 from amends.participants.worker.workspaces import LeaseLost
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,10 @@ class HandlerWorkspace(Workspace, Protocol):
 class HandlerRuns:
     """Runs handlers of one participant. Thread-safe."""
 
-    def __init__(self, guard: TransactionGuard, metrics: ParticipantMetrics, batch: BatchSize) -> None:
+    def __init__(
+        self, guard: TransactionGuard, metrics: ParticipantMetrics, batch: BatchSize, stopwatch: Stopwatch
+    ) -> None:
+        self._stopwatch = stopwatch
         self._guard = guard
         self._metrics = metrics
         self._batch = batch
@@ -60,14 +64,18 @@ class HandlerRuns:
     ) -> bytes:
         """The handler's result as JSON.
 
-        Raises: Refused, also for args of the wrong type and for a result that is too large (O5);
+        Raises: Refused, also for args of the wrong type or size and for a result that is too large (O5);
         HandlerEndedTransaction; LeaseLost; StoreUnavailable if our own connection broke; HandlerRaised with whatever
         else the handler raises.
         """
-        ctx = _context(inbound, verdict, workspace)
+        _check_size(handler, verdict)
         started = time.monotonic()
+        ctx = _context(inbound, verdict, workspace, self._ends_at(handler, started))
         try:
-            with self._guard.handling():
+            with (
+                self._stopwatch.running(inbound.delivery, handler.limits.time_limit_s),
+                self._guard.handling(),
+            ):
                 value = self._call(handler, verdict, ctx, caller)
             workspace.finish()
             if workspace.lost:
@@ -93,12 +101,16 @@ class HandlerRuns:
         workspace: HandlerWorkspace,
     ) -> list[bytes]:
         """The results, as JSON, of several commands of this handler that `function` obeys at once. Raises: as `run`."""
-        ctxs = [_context(inbound, verdict, workspace) for inbound, verdict in commands]
-        reader = handler.signature.command
+        for _, verdict in commands:
+            _check_size(handler, verdict)
         started = time.monotonic()
+        ends_at = self._ends_at(handler, started)
+        ctxs = [_context(inbound, verdict, workspace, ends_at) for inbound, verdict in commands]
+        reader = handler.signature.command
+        limit_s = handler.limits.time_limit_s
         try:
             payloads = [None if reader is None else reader.read(verdict.args) for _, verdict in commands]
-            with self._guard.handling():
+            with self._stopwatch.running(commands[0][0].delivery, limit_s), self._guard.handling():
                 values = function(payloads, ctxs)
             workspace.finish()
             if workspace.lost:
@@ -117,6 +129,10 @@ class HandlerRuns:
             each_s = (time.monotonic() - started) / len(commands)
             for inbound, _ in commands:
                 self._measured(inbound.participant, handler, each_s)
+
+    def _ends_at(self, handler: Handler, started: float) -> float:
+        limits = handler.limits
+        return started + (limits.soft_time_limit_s or limits.time_limit_s or self._stopwatch.limit_s)
 
     def _measured(self, participant: str, handler: Handler, seconds: float) -> None:
         self._metrics.ran(participant, handler.name, handler.op, seconds)
@@ -141,7 +157,16 @@ def _fitting(result: bytes) -> bytes:
     return result
 
 
-def _context(inbound: Inbound, verdict: Run, workspace: Workspace) -> Ctx:
+def _check_size(handler: Handler, verdict: Run) -> None:
+    """Raises: Refused if the args are larger than the handler takes."""
+    most = handler.limits.payload_bytes_max
+    if most is not None and len(verdict.args) > most:
+        raise Refused(
+            f"payload_too_large: {len(verdict.args):,} bytes of args are over the {most:,} that {handler.name} takes"
+        )
+
+
+def _context(inbound: Inbound, verdict: Run, workspace: Workspace, ends_at: float) -> Ctx:
     command = inbound.command
     return Ctx(
         saga=command.saga,
@@ -154,5 +179,6 @@ def _context(inbound: Inbound, verdict: Run, workspace: Workspace) -> Ctx:
         labels=command.labels,
         certain=verdict.certain,
         traceparent=inbound.traceparent,
+        ends_at=ends_at,
         workspace=workspace,
     )

@@ -20,6 +20,7 @@ from amends.outbox.ports import Broker
 from amends.participants.logging import fields_on_every_record
 from amends.participants.metrics import ParticipantMetrics, metrics_in, outbox_metrics_in, served
 from amends.participants.worker.databases import engine_for, require_ready
+from amends.participants.worker.fitting import fit
 from amends.participants.worker.parts import Parts
 from amends.participants.worker.settings import WorkerSettings
 from amends.participants.worker.supervisor import Supervisor
@@ -56,7 +57,8 @@ class Worker:
     ) -> None:
         """`metrics_port` is where `run` serves metrics; with several processes, the first one's: the others follow.
 
-        Raises: UnsupportedDatabase, UnsupportedBroker; ValueError for several processes on an in-process broker.
+        Raises: UnsupportedDatabase, UnsupportedBroker; ValueError for several processes on an in-process broker, and
+        for handlers whose limits this worker cannot keep.
         """
         self.participant = participant
         self.prefix = prefix
@@ -66,7 +68,8 @@ class Worker:
         self._outbox_observer = outbox_observer
         self._metrics_port = metrics_port
         self._own_engine = not isinstance(database, Engine)
-        self._engine = engine_for(database, settings, participant.name)
+        self._fit = fit(participant, settings)
+        self._engine = engine_for(database, settings, participant.name, self._fit.longest_s)
         self._broker = (
             open_broker(broker, name=f"amends {participant.name}") if isinstance(broker, str) else broker
         )
@@ -95,6 +98,7 @@ class Worker:
             self._metrics or metrics_in(),
             self._outbox_observer or Unobserved(),
             self._on_overdue,
+            self._fit,
         )
         try:
             require_ready(self._engine)

@@ -13,6 +13,7 @@ from tests.participants.shop import record
 log = logging.getLogger("service")
 
 counter = Participant("counter")
+hasty = Participant("hasty")
 
 
 @counter.command
@@ -24,6 +25,7 @@ def count_up(cmd: float, ctx: Ctx) -> int:
     return os.getpid()
 
 
+@hasty.command(time_limit_s=1)
 @counter.command
 def hang(cmd: str) -> str:
     """Hang for longer than any test takes, unless a run before has left this file behind."""

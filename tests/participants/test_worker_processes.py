@@ -198,3 +198,25 @@ def test_a_handler_over_its_time_limit_costs_its_process_and_the_command_comes_a
 
     assert bytes(reply.result) == b'"fine"'
     assert program.await_event("worker_died")["status"] == 70
+
+
+def test_a_handlers_own_hard_limit_costs_its_process_and_the_command_comes_again(
+    start_program: StartProgram, coordinator_of: CoordinatorOf, tmp_path: Path
+) -> None:
+    """Guard: `Stopwatch.running`; by the worker's own limit of a minute it would hang for that long."""
+    coordinator = coordinator_of("hasty")
+    program = start_program("--processes", "2", "--threads", "1", participant="hasty")
+    coordinator.send(command("hang", str(tmp_path / "been here")))
+
+    reply = coordinator.await_reply(lambda reply: reply.outcome is Outcome.DONE)
+
+    assert bytes(reply.result) == b'"fine"'
+    assert program.await_event("worker_died")["status"] == 70
+
+
+def test_one_process_cannot_keep_a_hard_limit_and_says_so(start_program: StartProgram) -> None:
+    program = start_program(participant="hasty")
+
+    program.await_end()
+
+    assert "hasty.hang has a time_limit_s of 1: a thread cannot be stopped" in program.log.read_text()
