@@ -95,7 +95,7 @@ def test_who_is_turned_away_is_told_when_to_come_again_and_it_costs_no_attempt(
     got = [coordinator.await_reply(lambda _: True) for _ in range(30)]
 
     failed = [reply for reply in got if reply.outcome is Outcome.FAILED]
-    assert runs == [0, 1, 2]
+    assert sorted(runs) == [0, 1, 2]
     assert len(failed) == 27
     assert {reply.spent for reply in failed} == {False}
     assert min(reply.retry_after_s or 0 for reply in failed) > 3500
