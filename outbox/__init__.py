@@ -16,13 +16,27 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from amends.outbox.broker import open_broker
+    from amends.outbox.celery import aapply_async, adelay, apply_async, delay
     from amends.outbox.message import Message, OutboxRow
     from amends.outbox.putting import aput, put
     from amends.outbox.relay import Relay
     from amends.outbox.sender import Sender
     from amends.outbox.store import OutboxStore
 
-__all__ = ["Message", "OutboxRow", "OutboxStore", "Relay", "Sender", "aput", "open_broker", "put"]
+__all__ = [
+    "Message",
+    "OutboxRow",
+    "OutboxStore",
+    "Relay",
+    "Sender",
+    "aapply_async",
+    "adelay",
+    "apply_async",
+    "aput",
+    "delay",
+    "open_broker",
+    "put",
+]
 
 # Loaded when first asked for: importing a part of this package loads no other.
 _HOMES: Final = {
@@ -31,7 +45,11 @@ _HOMES: Final = {
     "OutboxStore": "store",
     "Relay": "relay",
     "Sender": "sender",
+    "aapply_async": "celery",
+    "adelay": "celery",
+    "apply_async": "celery",
     "aput": "putting",
+    "delay": "celery",
     "open_broker": "broker",
     "put": "putting",
 }

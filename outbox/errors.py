@@ -4,6 +4,8 @@ OutboxError
 +-- MalformedMessage      a message that cannot be read; dead-letter it
 +-- MessageTooLarge       a body over the limit; nothing was stored
 +-- BrokerUnavailable     the broker cannot be reached or broke off; try again later
++-- InvalidHeader         a header that AMQP cannot carry; nothing was stored
++-- UnsupportedTask       a Celery task that cannot be sent through an outbox; the message names the mend
 +-- UnsupportedSession    `put` was given something that is no session or connection it knows
 +-- UnsupportedBroker     a broker URL of a scheme that has no driver
 +-- InvalidContract       a contract file that cannot be read; says where
@@ -31,6 +33,18 @@ class MessageTooLarge(OutboxError):
         )
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
+
+
+class InvalidHeader(OutboxError):
+    """A message's header is no JSON, or not what AMQP can carry; nothing was stored."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"header {name[:80]!r}: {problem}")
+        self.name = name
+
+
+class UnsupportedTask(OutboxError):
+    """A Celery task that cannot be sent through an outbox; nothing was stored."""
 
 
 class BrokerUnavailable(OutboxError):

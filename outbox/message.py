@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import uuid4
 
 CONTENT_TYPE: Final = "application/json"
-# Among a message's headers, this one travels as AMQP's property of that name: bodies that are not plain JSON name it.
-HEADER_CONTENT_TYPE: Final = "content-type"
+# What a header may be: any JSON. Other than a string it is for those who ask for AMQP's types, such as Celery.
+HeaderValue: TypeAlias = "str | int | float | bool | list[HeaderValue] | dict[str, HeaderValue] | None"
+
+# Among a message's headers, these say what AMQP has other places for, and do not travel as headers.
+HEADER_CONTENT_TYPE: Final = "content-type"  # bodies that are not plain JSON name it
+HEADER_CONTENT_ENCODING: Final = "amends-content-encoding"
+HEADER_PRIORITY: Final = "amends-priority"  # 0 to 255
+HEADER_MANDATORY: Final = "amends-mandatory"  # a named exchange must have a queue for it
+NOT_HEADERS: Final = frozenset(
+    {HEADER_CONTENT_TYPE, HEADER_CONTENT_ENCODING, HEADER_PRIORITY, HEADER_MANDATORY}
+)
 
 
 def new_message_id() -> str:
@@ -38,7 +47,7 @@ class Message:
     message_id: str = field(default_factory=new_message_id)
     correlation_id: str | None = None
     reply_to: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, HeaderValue] = field(default_factory=dict)
     expiration_ms: int | None = None
     key: str | None = None
     needs_receipt: bool = False
@@ -47,12 +56,12 @@ class Message:
     @property
     def mandatory(self) -> bool:
         """Whether it is wrong that no queue takes it: an event may have no subscriber, and is then dealt with (O4)."""
-        return not self.exchange
+        return not self.exchange or HEADER_MANDATORY in self.headers
 
     @property
     def content_type(self) -> str:
         """What its body is."""
-        return self.headers.get(HEADER_CONTENT_TYPE, CONTENT_TYPE) if self.headers else CONTENT_TYPE
+        return str(self.headers.get(HEADER_CONTENT_TYPE, CONTENT_TYPE)) if self.headers else CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ class Storage(Protocol):
 
 
 _headers_encoder: Final = msgspec.json.Encoder()
-_headers_decoder: Final = msgspec.json.Decoder(dict[str, str])
+_headers_decoder: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 def headers_text(message: Message) -> str:

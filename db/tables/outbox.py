@@ -35,7 +35,7 @@ _ID = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Table:
-    """The outbox table; `body` is JSON text in bytes, `headers` a JSON object of strings.
+    """The outbox table; `body` is JSON text in bytes, `headers` a JSON object.
 
     `owner` publishes from memory; None leaves the row to any relay. `leased_until` is a relay's claim (O2).
     `sent_at` marks what waits for a receipt (O1). PostgreSQL keeps it small (O8).

@@ -13,8 +13,14 @@ from functools import lru_cache
 from struct import Struct, pack, unpack_from
 from typing import Final, NamedTuple
 
-from amends.outbox.drivers.amqp_tables import Value, read_table
-from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message
+from amends.outbox.drivers.amqp_tables import Value, read_table, value_bytes
+from amends.outbox.message import (
+    CONTENT_TYPE,
+    HEADER_CONTENT_ENCODING,
+    HEADER_PRIORITY,
+    NOT_HEADERS,
+    Message,
+)
 
 METHOD, HEADER, BODY = 1, 2, 3
 FRAME_END: Final = 0xCE
@@ -63,8 +69,17 @@ def publish_frames(channel: int, message: Message, timestamp_s: int, frame_bytes
     properties = [_JSON if not message.headers else _short("content_type", message.content_type)]
     if message.headers:
         flags |= 0x2000
+        encoding = message.headers.get(HEADER_CONTENT_ENCODING)
+        if encoding is not None:
+            flags |= 0x4000
+            properties.append(_short("content_encoding", str(encoding)))
         properties.append(_headers(message))
     properties.append(PERSISTENT)
+    if message.headers:
+        priority = message.headers.get(HEADER_PRIORITY)
+        if isinstance(priority, int):
+            flags |= 0x0800
+            properties.append(bytes((max(0, min(priority, 255)),)))
     if message.correlation_id is not None:
         flags |= 0x0400
         properties.append(_short("correlation_id", message.correlation_id))
@@ -184,9 +199,13 @@ _JSON: Final = _short("content_type", CONTENT_TYPE)
 def _headers(message: Message) -> bytes:
     parts: list[bytes] = []
     for name, value in message.headers.items():
-        if name == HEADER_CONTENT_TYPE:
+        if name in NOT_HEADERS:
             continue
-        encoded = value.encode("utf-8", "surrogatepass")
-        parts += (_short("a header's name", name), _LONG_STRING.pack(b"S", len(encoded)), encoded)
+        parts.append(_short("a header's name", name))
+        if isinstance(value, str):
+            encoded = value.encode("utf-8", "surrogatepass")
+            parts += (_LONG_STRING.pack(b"S", len(encoded)), encoded)
+        else:
+            parts.append(value_bytes(value))
     table = b"".join(parts)
     return pack(">I", len(table)) + table

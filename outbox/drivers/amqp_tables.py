@@ -1,9 +1,11 @@
-"""AMQP tables (message headers) as plain values. Nothing in them raises: what cannot be told becomes None."""
+"""AMQP tables (message headers) as plain values. Read, nothing in them raises: what cannot be told becomes None."""
 
 from __future__ import annotations
 
-from struct import unpack_from
+from struct import pack, unpack_from
 from typing import Final
+
+from amends.outbox.message import HeaderValue
 
 Value = str | bytes | int | float | bool | None | list["Value"] | dict[str, "Value"]
 
@@ -24,6 +26,39 @@ _NUMBERS: Final[dict[int, tuple[str, int]]] = {
     ord("T"): (">Q", 8),  # seconds since 1970, left a number: any 64 bits may be in it
 }
 _TRUTH, _VOID, _DECIMAL, _STRING, _BYTES, _ARRAY, _TABLE = (ord(letter) for letter in "tVDSxAF")
+
+
+def value_bytes(value: HeaderValue) -> bytes:
+    """A value as it stands in a table: of the types that py-amqp would give it, with which its readers are content."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "surrogatepass")
+        return pack(">cI", b"S", len(text)) + text
+    if isinstance(value, bool):
+        return b"t\x01" if value else b"t\x00"
+    if isinstance(value, int):
+        if -(2**31) <= value < 2**31:
+            return pack(">ci", b"I", value)
+        if -(2**63) <= value < 2**63:
+            return pack(">cq", b"l", value)
+        raise TypeError(f"a header cannot be {value:,}: it does not fit into 64 bits")
+    if isinstance(value, float):
+        return pack(">cd", b"d", value)
+    if value is None:
+        return b"V"
+    if isinstance(value, list):
+        items = b"".join(value_bytes(item) for item in value)
+        return pack(">cI", b"A", len(items)) + items
+    if isinstance(value, dict):
+        fields = b"".join(_name(name) + value_bytes(item) for name, item in value.items())
+        return pack(">cI", b"F", len(fields)) + fields
+    raise TypeError(f"a header cannot be of the type {type(value).__name__}")
+
+
+def _name(name: str) -> bytes:
+    encoded = name.encode("utf-8", "surrogatepass")
+    if len(encoded) > 255:
+        raise TypeError(f"a name in a header has {len(encoded):,} bytes; AMQP allows 255")
+    return bytes((len(encoded),)) + encoded
 
 
 def read_table(payload: bytes, at: int, depth: int = 0) -> tuple[dict[str, Value], int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from time import monotonic
 
 from amends.outbox.drivers.memory_queue import MemoryQueue, QueuedMessage, Waiter
-from amends.outbox.message import HEADER_CONTENT_TYPE
+from amends.outbox.message import HEADER_CONTENT_ENCODING, NOT_HEADERS
 from amends.outbox.ports import Delivery
 
 
@@ -116,7 +116,8 @@ def _delivery(tag: int, queue: MemoryQueue, one: QueuedMessage) -> Delivery:
         correlation_id=message.correlation_id or "",
         reply_to=message.reply_to or "",
         content_type=message.content_type,
-        headers={name: value for name, value in message.headers.items() if name != HEADER_CONTENT_TYPE},
+        content_encoding=str(message.headers.get(HEADER_CONTENT_ENCODING) or ""),
+        headers={name: value for name, value in message.headers.items() if name not in NOT_HEADERS},
         redelivered=one.delivery_count > 0,
         delivery_count=one.delivery_count,
         size_bytes=len(message.body),

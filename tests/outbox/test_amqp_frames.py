@@ -187,3 +187,40 @@ def test_a_table_within_tables_without_end_is_left_empty() -> None:
     while table:
         table, depth = table["n"], depth + 1  # type: ignore[assignment]
     assert depth == DEPTH_MAX
+
+
+_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | short,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(short, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(headers=st.dictionaries(short, _values, min_size=1, max_size=4), priority=st.integers(0, 255))
+def test_headers_of_any_json_are_read_as_they_were_written(headers: dict[str, Any], priority: int) -> None:
+    """As Celery needs them: by py-amqp, and by ourselves."""
+    beside = {"content-type": "a/b", "amends-content-encoding": "utf-8", "amends-priority": priority}
+    sent = message("q", headers={**headers, **beside, "amends-mandatory": True}, exchange="named")
+    (_, _, _), (_, _, header), *_ = _split(frames.publish_frames(1, sent, 1_700_000_000, 131_072))
+
+    read = amqp.Message()
+    read.inbound_header(header)
+
+    assert read.headers == headers
+    assert read.properties["priority"] == priority
+    assert read.properties["content_encoding"] == "utf-8"
+    assert read.properties["content_type"] == "a/b"
+    assert frames.read_header(header)[1].headers == headers
+    assert sent.mandatory
+    assert not message("q", exchange="named").mandatory
+
+
+@pytest.mark.parametrize("value", [2**63, {"x" * 256: 1}, object(), [object()]])
+def test_a_header_that_amqp_cannot_hold_is_its_message_s_own_fault(value: object) -> None:
+    """The publisher takes a TypeError for that: the row is parked, and nothing else is held up (O4)."""
+    with pytest.raises(TypeError):
+        frames.publish_frames(1, message("q", headers={"x": value}), 1_700_000_000, 131_072)
