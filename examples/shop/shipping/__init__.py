@@ -1,0 +1,1 @@
+"""Where parcels go, and what that costs."""

@@ -1,0 +1,1 @@
+"""Who shops here: sign-ups, profiles, roles; and whether one may be trusted."""
