@@ -33,7 +33,7 @@ examples: .venv/dev
 # The namespace as the type checker and the reference pages see it.
 types:
 	@mkdir -p build/typing/amends
-	@for package in coordinator participants outbox db demo testing; do \
+	@for package in coordinator participants outbox db demo dev testing; do \
 	    ln -sfn ../../../$$package build/typing/amends/$$package; done
 
 docs: .venv/dev types
@@ -42,7 +42,7 @@ docs: .venv/dev types
 check: .venv/dev types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo -p amends.testing
+	MYPYPATH=build/typing $(BIN)/mypy -p amends.coordinator -p amends.participants -p amends.outbox -p amends.db -p amends.demo -p amends.dev -p amends.testing
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

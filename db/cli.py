@@ -21,6 +21,7 @@ _EXTRAS: Final = {
     "uvicorn": "coordinator",
     "httpx": "coordinator",
     "jsonschema_rs": "coordinator",
+    "watchfiles": "embedded",
 }
 
 

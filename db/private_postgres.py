@@ -44,18 +44,29 @@ class PrivatePostgres:
         port: int | None = None,
         durable: bool = True,
         connections_max: int = 100,
+        data: Path | None = None,
     ) -> None:
-        """Make the server's folders. `directory` must be there already, empty."""
+        """Make the server's folders. `directory` must be there already, empty.
+
+        `data` is where the databases are kept instead, beyond the server's end. Raises: EmbeddedUnavailable if the user
+        that the server runs as cannot get there.
+        """
         self.directory: Final = directory
         self.port: Final = port
         self._user = unprivileged_user()
-        self._data = directory / "data"
+        self._data = data or directory / "data"
         self._sockets = directory / "run"
         self._log = directory / "log"
         directory.chmod(0o711)
         self._programs = programs.reachable(self._user, directory)
+        if self._user is not None and data is not None and not enterable_by_all(data.parent):
+            raise EmbeddedUnavailable(
+                f"PostgreSQL does not run as root, and user {self._user.pw_name!r} cannot enter {data.parent}; "
+                f"keep the databases where everybody may walk to (--state FOLDER), or start amends as another user"
+            )
         for path in (self._data, self._sockets):
-            self._make(path)
+            if not path.exists():
+                self._make(path)
         self._server = Guarded(
             [self._programs / "postgres", "-D", self._data, *self._settings(durable, connections_max)],
             directory=directory,
@@ -190,16 +201,21 @@ def private_directory() -> Path:
 
 def free_port() -> int:
     """A port of 127.0.0.1 that nobody listens on now."""
-    while True:
-        port = random.choice(_PORTS)
-        with socket.socket() as probe:
-            # As servers do: a port whose last connections are still closing is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    while not is_free(port := random.choice(_PORTS)):
+        continue
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on this port of 127.0.0.1 now."""
+    with socket.socket() as probe:
+        # As servers do: a port whose last connections are still closing is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def tail(log: Path, lines: int = 5) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
-PACKAGES: Final = ("coordinator", "participants", "outbox", "db", "demo", "testing")
+PACKAGES: Final = ("coordinator", "participants", "outbox", "db", "demo", "dev", "testing")
 
 
 def sources(*folders: str) -> list[Path]:

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from amends.dev.rabbit_node import installed_programs
 from tests.house.sources import ROOT
 from tests.servers.debian import no_service_starts
-from tests.servers.rabbit_node import installed_programs
 from tests.waiting import DEADLINE_S, eventually
 
 _A_LONG_TEST = """

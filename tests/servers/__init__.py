@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
+from amends.dev.errors import ServerUnavailable
 
-class ServerUnavailable(Exception):
-    """A server the tests need cannot be had; the message says what to do."""
+__all__ = ["ServerUnavailable"]

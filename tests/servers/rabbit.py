@@ -19,10 +19,11 @@ from urllib.parse import quote, urlsplit
 
 import kombu
 
+from amends.dev.rabbit_container import docker, rabbit_container
+from amends.dev.rabbit_node import installed_programs, rabbit_node
 from tests.servers import ServerUnavailable
 from tests.servers.debian import can_install, install, one_at_a_time
-from tests.servers.rabbit_container import docker, rabbit_container
-from tests.servers.rabbit_node import installed_programs, rabbit_node
+from tests.servers.rooms import server_directory
 
 _MEND: Final = """\
 no RabbitMQ for the tests. Do one of these, then run again:
@@ -147,7 +148,7 @@ def private_rabbit_server() -> Iterator[PrivateRabbit]:
         programs = _programs_in_the_end()
     if programs is None:
         raise ServerUnavailable(_MEND)
-    with rabbit_node(programs) as node:
+    with rabbit_node(programs, server_directory) as node:
         yield node
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
 from amends.db.guarded import Guarded
-from amends.db.private_postgres import free_port, tail
-from tests.servers import ServerUnavailable
-from tests.servers.rooms import server_directory
+from amends.db.private_postgres import free_port, private_directory, tail
+from amends.dev.config import search_path
+from amends.dev.errors import ServerUnavailable
 
 _START_S: Final = 90.0
 _TRIES: Final = 4
@@ -48,9 +47,10 @@ def installed_programs() -> Path | None:
 class RabbitNode:
     """One broker with the user guest, listening on 127.0.0.1 alone. Its URL stays the same from start to start."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, directory: Path) -> None:
+        """`directory` is there already, empty, and is deleted with all that the node kept."""
         self._programs = programs
-        self._directory = server_directory()
+        self._directory = directory
         self._log = self._directory / "console"
         self._amqp, self._management, distribution, epmd = (free_port() for _ in range(4))
         self._environment = self._environment_for(distribution, epmd)
@@ -145,7 +145,7 @@ class RabbitNode:
         directory = str(self._directory)
         local = "-kernel inet_dist_use_interface {127,0,0,1}"
         return {
-            "PATH": os.environ["PATH"],
+            "PATH": search_path(),
             "HOME": directory,
             "LC_ALL": "C.UTF-8",
             "ERL_EPMD_PORT": str(epmd),
@@ -166,18 +166,18 @@ class RabbitNode:
 
 
 @contextmanager
-def rabbit_node(programs: Path) -> Iterator[RabbitNode]:
-    """A running node; gone at the end. Raises: ServerUnavailable."""
-    node = _started(programs)
+def rabbit_node(programs: Path, directory: Callable[[], Path] = private_directory) -> Iterator[RabbitNode]:
+    """A running node in a new directory; gone at the end. Raises: ServerUnavailable."""
+    node = _started(programs, directory)
     try:
         yield node
     finally:
         node.close()
 
 
-def _started(programs: Path) -> RabbitNode:
+def _started(programs: Path, directory: Callable[[], Path]) -> RabbitNode:
     for last in (False,) * (_TRIES - 1) + (True,):
-        node = RabbitNode(programs)
+        node = RabbitNode(programs, directory())
         try:
             node.start()
         except ServerUnavailable as error:
