@@ -210,6 +210,11 @@ class CommandHandler(Generic[P, R]):
         self.handler = handler
         update_wrapper(self, function)
 
+    @property
+    def participant(self) -> Participant:
+        """Whose command it is."""
+        return self._participant
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself, as a test may."""
         return self._function(*args, **kwargs)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         stuck,
         unknown,
     )
+    from amends.testing.bench import Letter, ParticipantBench
     from amends.testing.commands import Asked, confirm, do, fence, undo
     from amends.testing.errors import (
         CrashFound,
@@ -53,6 +54,7 @@ _HOMES: Final = {
     "answers": (
         "Answer", "done", "expired", "failed", "never", "nothing", "refused", "silence", "stuck", "unknown",
     ),
+    "bench": ("Letter", "ParticipantBench"),
     "commands": ("Asked", "confirm", "do", "fence", "undo"),
     "errors": ("CrashFound", "NotAwaited", "NotServed", "TestKitError", "UnknownStep", "WrongAnswer"),
     "happenings": (
@@ -63,9 +65,10 @@ _HOMES: Final = {
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "Answer", "Asked", "CrashFound", "NotAwaited", "NotServed", "Story", "TestKitError", "UnknownStep", "WrongAnswer",
-    "after", "compensate", "confirm", "deadline", "do", "done", "edit", "expired", "failed", "fence", "finish",
-    "force", "never", "nothing", "refused", "retry", "signal", "silence", "skip", "stuck", "told", "undo", "unknown",
+    "Answer", "Asked", "CrashFound", "Letter", "NotAwaited", "NotServed", "ParticipantBench", "Story",
+    "TestKitError", "UnknownStep", "WrongAnswer", "after", "compensate", "confirm", "deadline", "do", "done",
+    "edit", "expired", "failed", "fence", "finish", "force", "never", "nothing", "refused", "retry", "signal",
+    "silence", "skip", "stuck", "told", "undo", "unknown",
 ]  # fmt: skip
 
 

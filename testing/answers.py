@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from amends.outbox.wire import Command
+    from amends.testing.bench import Letter
 
 SILENCE: Final = "silence"
 STUCK: Final = "stuck"
@@ -22,8 +22,8 @@ STUCK: Final = "stuck"
 class Answer:
     """What is answered to one command. `outcome` is a word of the wire: done, refused, failed, never, nothing ...
 
-    `to_op`, `to_attempt`, `to_round` are set by `to`: an answer that comes late. `command` is what it answers, where
-    a handler has given it.
+    `to_op`, `to_attempt`, `to_round` are set by `to`: an answer that comes late. `letter` is the command that it
+    answers, where a handler has given it; it makes no difference between two answers.
     """
 
     outcome: str
@@ -36,7 +36,7 @@ class Answer:
     to_op: str | None = None
     to_attempt: int | None = None
     to_round: int | None = None
-    command: Command | None = field(default=None, repr=False)
+    letter: Letter | None = field(default=None, repr=False)
 
     def to(self, op: str, *, attempt: int | None = None, round: int | None = None) -> Answer:  # noqa: A002 - As on the wire.
         """The same answer, to a command that the step has left behind: late, or doubled."""
@@ -57,7 +57,7 @@ class Answer:
         return self._said() == other._said()
 
     def __hash__(self) -> int:
-        return hash((self.outcome, self.reason))
+        return hash(self.outcome)
 
     def __repr__(self) -> str:
         told = [repr(self.result)] if self.result is not None else []
@@ -70,7 +70,9 @@ class Answer:
         return [(name, getattr(self, name)) for name, value in usual.items() if getattr(self, name) != value]
 
     def _said(self) -> tuple[Any, ...]:
-        return (self.outcome, self.plain, self.reason, self._unusual())
+        # What the barrier says of its own accord is for people.
+        reason = self.reason if self.outcome in ("refused", "failed", STUCK) else ""
+        return (self.outcome, self.plain, reason, self._unusual())
 
 
 def done(result: Any = None) -> Answer:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from amends.testing.bench import ParticipantBench
     from amends.testing.story import Story
+    from amends.testing.workplaces import Database
 
 
 @pytest.fixture
@@ -19,3 +24,23 @@ def amends_saga() -> type[Story]:
     from amends.testing.story import Story
 
     return Story
+
+
+@pytest.fixture
+def amends_database(tmp_path: Path) -> Iterator[Database]:
+    """Where handlers work: a fresh SQLite file. Override it with the engine, connection or session of your project."""
+    from amends.db.engines import open_engine
+    from amends.db.participant import create
+
+    engine = open_engine(f"sqlite:///{tmp_path / 'amends.sqlite'}")
+    create(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def amends_participant(amends_database: Database) -> ParticipantBench:
+    """Run handlers with their barrier: `first = amends_participant.send(charge, Charge(...))`, again, and undone."""
+    from amends.testing.bench import ParticipantBench
+
+    return ParticipantBench(amends_database)

@@ -21,7 +21,7 @@ from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.running import HandlerRuns
 from amends.participants.worker.sizing import BatchSize
-from amends.participants.worker.transactions import Transactions, Unit
+from amends.participants.worker.transactions import OpensTransactions, Unit
 from amends.participants.worker.workspaces import HeldWorkspace
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Batches:
         self,
         participant: Participant,
         barrier: Barrier,
-        transactions: Transactions,
+        transactions: OpensTransactions,
         runs: HandlerRuns,
         guard: TransactionGuard,
         size: BatchSize,

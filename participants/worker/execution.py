@@ -10,14 +10,14 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from sqlalchemy import Connection
 
 from amends.db.crashpoints import crash_point
 from amends.db.errors import StoreUnavailable
+from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
-from amends.outbox.sender import Sender
 from amends.outbox.wire import Op, Outcome
 from amends.participants.barrier.answers import Answer, failed
 from amends.participants.barrier.barrier import Barrier, Runner
@@ -42,7 +42,7 @@ from amends.participants.worker.inbound import (
 from amends.participants.worker.running import HandlerRuns
 from amends.participants.worker.sizing import BatchSize
 from amends.participants.worker.stopwatch import Stopwatch
-from amends.participants.worker.transactions import Transactions, Unwritten
+from amends.participants.worker.transactions import OpensTransactions, Unwritten
 from amends.participants.worker.workspaces import HeldWorkspace
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,13 @@ _TRIES: Final = 4
 _RETRY_S: Final = 0.02
 
 
+class Sends(Protocol):
+    """Sends what needs no outbox row: an answer that asking again would find again."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Publish these; they may be lost."""
+
+
 class Execution:
     """Obeys the commands of one participant. Thread-safe; each thread brings its own Caller."""
 
@@ -61,8 +68,8 @@ class Execution:
         participant: Participant,
         prefix: str,
         barrier: Barrier,
-        transactions: Transactions,
-        sender: Sender,
+        transactions: OpensTransactions,
+        sender: Sends,
         guard: TransactionGuard,
         metrics: ParticipantMetrics,
         *,

@@ -16,7 +16,7 @@ from amends.participants.worker.guard import TransactionGuard
 from amends.participants.worker.inbound import Inbound
 from amends.participants.worker.running import HandlerRuns, ResultTooLarge
 from amends.participants.worker.settings import LEASE_MARGIN_S
-from amends.participants.worker.transactions import Transactions, Unwritten
+from amends.participants.worker.transactions import OpensTransactions, Unwritten
 from amends.participants.worker.workspaces import LateWorkspace, LeaseLost
 
 
@@ -26,7 +26,7 @@ class ExternalCalls:
     def __init__(
         self,
         barrier: Barrier,
-        transactions: Transactions,
+        transactions: OpensTransactions,
         runs: HandlerRuns,
         guard: TransactionGuard,
         lease_s: float,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -50,6 +50,13 @@ class Unit:
     def later(self, statement: Statement) -> None:
         """Run this at the end, in the round trip of the COMMIT."""
         self.last.append(statement)
+
+
+class OpensTransactions(Protocol):
+    """What obeys commands needs transactions from: a worker's are below, the test kit has some of its own."""
+
+    def begin(self) -> AbstractContextManager[Unit]:
+        """One transaction, with a barrier row, an effect and a reply; committed at the end, rolled back on an error."""
 
 
 class Transactions:
@@ -119,7 +126,7 @@ class Transactions:
         except DBAPIError as error:
             if undecided(error):
                 raise CommitUnknown(description(self._engine, error)) from error
-            raise _as_told(error) from error
+            raise as_told(error) from error
         if told is None:
             return self._conclude_slowly(unit, confirmed, owner)
         if inserting is None:
@@ -133,7 +140,7 @@ class Transactions:
             for statement in unit.last:
                 connection.exec_driver_sql(*statement)
         except DBAPIError as error:
-            raise _as_told(error) from error
+            raise as_told(error) from error
         ids = self._store.insert(connection, unit.messages, owner=owner)
         if confirmed:
             crash_point("participant.delete.before")
@@ -148,6 +155,6 @@ def _rows(messages: Sequence[Message], ids: Sequence[int]) -> list[OutboxRow]:
     return [OutboxRow(id_, message, now) for id_, message in zip(ids, messages, strict=True)]
 
 
-def _as_told(error: DBAPIError) -> Exception:
+def as_told(error: DBAPIError) -> Exception:
     """What it means that the last statements failed: that the handler ended our transaction, or what it says."""
     return HandlerEndedTransaction(SAVEPOINT_GONE) if ended_by_handler(error) else error

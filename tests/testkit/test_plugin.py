@@ -36,3 +36,60 @@ def test_it_is_registered_and_nothing_is_automatic(pytester: pytest.Pytester) ->
     listed = pytester.runpytest_subprocess("--fixtures", "-q")
 
     listed.stdout.fnmatch_lines(["amends_saga*"])
+
+
+_PROJECT = """
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.orm import Session
+from amends.db.engines import open_engine
+from amends.db.participant import create
+from amends.participants import Ctx, Participant
+from amends.testing import done
+
+stock = Participant("stock")
+
+@stock.command
+def reserve(cmd: int, ctx: Ctx) -> int:
+    ctx.session.execute(text("UPDATE shelf SET pieces = pieces - :cmd"), {"cmd": cmd})
+    return cmd
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    engine = open_engine(f"sqlite:///{tmp_path_factory.mktemp('db') / 'shop.sqlite'}")
+    create(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE shelf (pieces integer)"))
+        connection.execute(text("INSERT INTO shelf VALUES (10)"))
+    yield engine
+    engine.dispose()
+
+@pytest.fixture
+def session(engine):
+    with engine.connect() as connection, connection.begin() as outer:
+        with Session(connection, join_transaction_mode="create_savepoint") as session:
+            yield session
+        outer.rollback()
+
+@pytest.fixture
+def amends_database(session):
+    return session
+
+def pieces(session):
+    return session.execute(text("SELECT pieces FROM shelf")).scalar_one()
+
+@pytest.mark.parametrize("number", range(4))
+def test_each_begins_with_ten(session, amends_participant, number):
+    first = amends_participant.send(reserve, 3)
+    session.commit()
+
+    assert amends_participant.redeliver(first) == first == done(3)
+    assert pieces(session) == 7
+"""
+
+
+def test_it_joins_a_project_s_rollback_fixture_also_spread_over_processes(pytester: pytest.Pytester) -> None:
+    """Guard: SAVEPOINTs instead of commits; each test begins with what the first began with."""
+    pytester.makepyfile(_PROJECT)
+
+    pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n", "2").assert_outcomes(passed=4)
