@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 
+from amends.db import mysql
 from amends.db.errors import CommitUnknown, MissingExtra, StoreUnavailable, UnsupportedDatabase
 
 CONNECT_S: Final = 5
@@ -40,16 +41,26 @@ def open_engine(
     pool_wait_s: float = 30.0,
     label: str = "amends",
 ) -> Engine:
-    """An engine for PostgreSQL or a SQLite file. It does not connect yet.
+    """An engine for PostgreSQL, MySQL or MariaDB, or a SQLite file. It does not connect yet.
 
     PostgreSQL: READ COMMITTED, at most `pool_max` connections, `label` as the application name; a statement, a wait
     for a lock and an idle transaction have limits (0: none), unless the URL brings `options` of its own.
+    MySQL, MariaDB: READ COMMITTED, at most `pool_max` connections, and such limits as they have.
     SQLite: write-ahead log, transactions that take the write lock at their begin, foreign keys enforced.
-    Raises: UnsupportedDatabase for another URL, MissingExtra without psycopg.
+    Raises: UnsupportedDatabase for another URL, MissingExtra without its driver.
     """
     target = database_url(url)
     if target.get_backend_name() == "sqlite":
         return _sqlite(target)
+    if mysql.is_mysql(target.get_backend_name()):
+        return mysql.open_mysql(
+            target,
+            pool_max=pool_max,
+            statement_timeout_s=statement_timeout_s,
+            lock_timeout_s=lock_timeout_s,
+            pool_wait_s=pool_wait_s,
+            connect_s=CONNECT_S,
+        )
     arguments: dict[str, Any] = {
         "connect_timeout": CONNECT_S,
         "application_name": label,
@@ -101,6 +112,8 @@ def database_url(url: str | URL) -> URL:
         return target.set(drivername="postgresql+psycopg")
     if target.drivername in ("sqlite", "sqlite+pysqlite"):
         return target
+    if target.drivername in (*mysql.NAMES, *(f"{name}+pymysql" for name in mysql.NAMES)):
+        return target.set(drivername=f"{target.get_backend_name()}+pymysql")
     raise UnsupportedDatabase(f"amends does not speak to {target.drivername!r}")
 
 
@@ -147,6 +160,8 @@ def is_away(error: DBAPIError) -> bool:
         return True
     if isinstance(error.orig, sqlite3.Error):
         return _sqlite_code(error) in _SQLITE_AWAY
+    if mysql.code(error.orig) is not None:
+        return mysql.is_away(error)
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
         return str(state).startswith(_AWAY)

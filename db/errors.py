@@ -34,7 +34,8 @@ class UnsupportedDatabase(DatabaseError):
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"{why}; a database is postgresql+psycopg://user:password@host:port/name or, for participants, sqlite:///file"
+            f"{why}; a database is postgresql+psycopg://user:password@host:port/name or, for participants, "
+            f"mysql+pymysql://user:password@host:port/name, sqlite:///file"
         )
 
 

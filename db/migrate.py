@@ -20,6 +20,7 @@ from amends.db.errors import (
     UnknownRevision,
     UnsupportedDatabase,
 )
+from amends.db.mysql import is_mysql
 from amends.db.schema import SCHEMAS, Which, revision
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ LOCK_WAIT_S: Final = 600.0
 
 _LOCK: Final = text("SELECT pg_try_advisory_lock(:key)")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock(:key)")
+# Such locks have names of at most 64 characters, and are the whole server's.
+_MYSQL_NAME: Final = "concat('amends ', sha1(concat(database(), ' ', :key)))"
+_MYSQL_LOCK: Final = text(f"SELECT get_lock({_MYSQL_NAME}, 0)")
+_MYSQL_UNLOCK: Final = text(f"SELECT release_lock({_MYSQL_NAME})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class Migrated:
 def migrate(engine: Engine, which: Which, *, lock_wait_s: float = LOCK_WAIT_S) -> Migrated:
     """Upgrade to this release's schema; a database that is there already, or ahead, is left alone.
 
-    Processes that come at the same time take turns. PostgreSQL commits each migration by itself.
+    Processes that come at the same time take turns. PostgreSQL commits each migration by itself, MySQL
+    and MariaDB each table.
     Raises: MigrationBusy, StoreUnavailable, MissingExtra without Alembic; UnsupportedDatabase if it is not PostgreSQL
     that the coordinator was given.
     """
@@ -80,23 +86,26 @@ def migration_lock(engine: Engine, which: Which, wait_s: float = LOCK_WAIT_S) ->
     CREATE INDEX CONCURRENTLY, which waits for all transactions. SQLite needs no such lock: its transactions take the
     file's write lock at their begin. Raises: MigrationBusy after `wait_s`; StoreUnavailable.
     """
-    if engine.dialect.name != "postgresql":
+    if engine.dialect.name == "sqlite":
         yield
         return
+    lock, unlock, activity = _LOCK, _UNLOCK, "pg_stat_activity"
+    if is_mysql(engine.dialect.name):
+        lock, unlock, activity = _MYSQL_LOCK, _MYSQL_UNLOCK, "SHOW PROCESSLIST"
     key = {"key": SCHEMAS[which].lock}
     with _autocommit(engine) as connection:
         deadline = time.monotonic() + wait_s
-        while not connection.scalar(_LOCK, key):
+        while not connection.scalar(lock, key):
             if time.monotonic() > deadline:
                 raise MigrationBusy(
                     f"another process has been migrating the {which} schema for {wait_s:g} s; "
-                    f"see pg_stat_activity for it, then run {SCHEMAS[which].command} again"
+                    f"see {activity} for it, then run {SCHEMAS[which].command} again"
                 )
             time.sleep(_POLL_S)
         try:
             yield
         finally:
-            connection.scalar(_UNLOCK, key)
+            connection.scalar(unlock, key)
 
 
 @contextmanager

@@ -12,29 +12,35 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from sqlalchemy import BigInteger, Connection, Interval, MetaData, Table, cast, func, select
+from sqlalchemy import BigInteger, Connection, Interval, MetaData, Table, cast, func, literal_column, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, scoped_session
 
-from amends.db.tables.outbox import outbox_table
-from amends.outbox import sql_postgresql, sql_sqlite
+from amends.db.mysql import is_mysql
+from amends.db.tables.outbox import key_table, outbox_table
+from amends.outbox import putting_drivers as drivers
+from amends.outbox import sql_mysql, sql_postgresql, sql_sqlite
 from amends.outbox.errors import UnsupportedSession
 from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
 from amends.outbox.message import Message
 from amends.outbox.storage import message_values
-from amends.outbox.store import not_installed
+from amends.outbox.store import not_installed, require_known
+from amends.outbox.store_mysql import locking
 from amends.outbox.store_postgresql import insert_one_values
 from amends.outbox.store_sqlite import row_values
 
 if TYPE_CHECKING:
     import psycopg
+    import psycopg2.extensions
+    import pymysql
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 TABLE: Final = "amends_outbox"
 
 Putter: TypeAlias = (
-    "Session | scoped_session[Any] | Connection | psycopg.Connection[Any] | sqlite3.Connection"
+    "Session | scoped_session[Any] | Connection | psycopg.Connection[Any] | psycopg2.extensions.connection"
+    " | pymysql.Connection | sqlite3.Connection"
 )
 AsyncPutter: TypeAlias = (
     "AsyncSession | async_scoped_session[Any] | AsyncConnection | psycopg.AsyncConnection[Any]"
@@ -51,9 +57,10 @@ def put(
 ) -> int:
     """Store a message in the transaction that is open on `session`, and answer its row id.
 
-    `session` is a SQLAlchemy Session or Connection, a psycopg Connection or a sqlite3 Connection, on PostgreSQL or
-    SQLite. A message with a key waits for other transactions that have put one with this key (O6): a transaction
-    that puts several keys had better put them in one order everywhere, else two of them may deadlock.
+    `session` is a SQLAlchemy Session or Connection on PostgreSQL, MySQL, MariaDB or SQLite, by any of their drivers, or
+    a connection of psycopg, psycopg2, pymysql or sqlite3 itself. A message with a key waits for other transactions that
+    have put one with this key (O6): a transaction that puts several keys had better put them in one order everywhere,
+    else two of them may deadlock.
 
     Raises: MessageTooLarge before anything is stored (O5). UnsupportedSession for anything else, and for a
     connection in autocommit without a transaction, on which nothing would tie the message to what it tells of.
@@ -70,6 +77,10 @@ def put(
         return _put_sqlite3(session, message, table, schema)
     if _is(session, "psycopg", "Connection"):
         return _put_psycopg(session, message, table, schema)
+    if _is(session, "psycopg2.extensions", "connection"):
+        return drivers.put_psycopg2(session, message, _table(table, schema))
+    if _is(session, "pymysql.connections", "Connection"):
+        return drivers.put_pymysql(session, message, _table(table, schema))
     if hasattr(session, "run_sync") or _is(session, "psycopg", "AsyncConnection"):
         raise UnsupportedSession(f"{_name(session)} is asynchronous; use: await aput(session, message)")
     raise UnsupportedSession(_unknown(session, "put"))
@@ -107,15 +118,16 @@ def _table(name: str, schema: str | None) -> Table:
 
 def _put_sqlalchemy(connection: Connection, message: Message, table: str, schema: str | None) -> int:
     dialect = connection.dialect.name
-    if dialect not in ("postgresql", "sqlite"):
-        raise UnsupportedSession(f"no outbox on {dialect}; known: postgresql, sqlite")
+    require_known(dialect)
     driver: Any = connection.connection.dbapi_connection
-    if getattr(driver, "autocommit", None) is True:
-        raise UnsupportedSession(_AUTOCOMMIT)
+    if getattr(driver, "autocommit", None) is True or (is_mysql(dialect) and drivers.commits_alone(driver)):
+        raise UnsupportedSession(drivers.AUTOCOMMIT)
     outbox = _table(table, schema)
     with not_installed(outbox.fullname, DBAPIError):
         if connection.dialect.driver == "psycopg":
             return _put_text(connection, message, table, schema)
+        if is_mysql(dialect):
+            return _put_mysql(connection, message, outbox)
         if message.key is not None and dialect == "postgresql":
             # A statement of its own: the id must be drawn after the lock is held (O6).
             lock = cast(key_hash(table, message.key), BigInteger)
@@ -134,12 +146,27 @@ def _put_text(connection: Connection, message: Message, table: str, schema: str 
     return int(inserted.scalar_one())
 
 
+def _put_mysql(connection: Connection, message: Message, outbox: Table) -> int:
+    """Without RETURNING, which MySQL has not."""
+    if message.key is not None:
+        keys = key_table(outbox.name, outbox.schema)
+        statements = {"LOCK_KEYS": sql_mysql.LOCK_KEYS, "HIDE_KEYS": sql_mysql.HIDE_KEYS}
+        for statement in locking(statements, [key_hash(outbox.name, message.key)]):
+            connection.exec_driver_sql(statement.replace("$keys", keys))
+    stored = connection.execute(outbox.insert().values(**_columns(message, "mysql")))
+    assert stored.inserted_primary_key is not None, "one row was inserted"
+    return int(stored.inserted_primary_key[0])
+
+
 def _columns(message: Message, dialect: str) -> dict[str, object]:
     now: Any
     if dialect == "postgresql":
         # Not the transaction's begin, which may be long ago.
         now = func.statement_timestamp()
         due = now + cast(timedelta(seconds=message.delay_s), Interval) if message.delay_s else now
+    elif dialect == "mysql":
+        now = func.utc_timestamp(literal_column("6"))
+        due = func.timestampadd(literal_column("MICROSECOND"), int(message.delay_s * 1_000_000), now)
     else:
         now = func.strftime("%Y-%m-%d %H:%M:%f", "now")
         due = func.strftime("%Y-%m-%d %H:%M:%f", "now", f"{message.delay_s:+.3f} seconds")
@@ -186,14 +213,14 @@ def _rows() -> Any:
 def _refuse_psycopg_autocommit(session: Any) -> None:
     idle = sys.modules["psycopg"].pq.TransactionStatus.IDLE
     if session.autocommit and session.info.transaction_status == idle:
-        raise UnsupportedSession(_AUTOCOMMIT)
+        raise UnsupportedSession(drivers.AUTOCOMMIT)
 
 
 def _put_sqlite3(session: sqlite3.Connection, message: Message, table: str, schema: str | None) -> int:
     if not session.in_transaction and (
         session.isolation_level is None or getattr(session, "autocommit", None) is True
     ):
-        raise UnsupportedSession(_AUTOCOMMIT)
+        raise UnsupportedSession(drivers.AUTOCOMMIT)
     quoted = sqlite.dialect().identifier_preparer.format_table(_table(table, schema))  # type: ignore[no-untyped-call,unused-ignore]
     statement = (
         sql_sqlite.INSERT.replace("$outbox", quoted)
@@ -204,12 +231,6 @@ def _put_sqlite3(session: sqlite3.Connection, message: Message, table: str, sche
         row_id = session.execute(statement, row_values(message, None)).lastrowid
     assert row_id is not None, "an insert has a row id"
     return row_id
-
-
-_AUTOCOMMIT: Final = (
-    "this connection commits every statement by itself, so the message would not share the fate of what it tells of; "
-    "begin a transaction"
-)
 
 
 def _is(session: object, module: str, name: str) -> bool:
@@ -224,7 +245,7 @@ def _name(session: object) -> str:
 
 def _unknown(session: object, function: str) -> str:
     known = {
-        "put": "a SQLAlchemy Session or Connection, a psycopg Connection, a sqlite3 Connection",
+        "put": "a SQLAlchemy Session or Connection, or a connection of psycopg, psycopg2, pymysql or sqlite3",
         "aput": "a SQLAlchemy AsyncSession or AsyncConnection, a psycopg AsyncConnection",
     }[function]
     return f"{function} does not know {_name(session)}; give it {known}"

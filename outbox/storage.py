@@ -1,7 +1,7 @@
 """The seam between the outbox store and a kind of database: what each kind must be able to do.
 
-`amends.outbox.store_postgresql` and `amends.outbox.store_sqlite` implement it. `OutboxStore` says what each
-operation means; an implementation may rely on lists that are not empty.
+`amends.outbox.store_postgresql`, `store_mysql` and `store_sqlite` implement it. `OutboxStore` says what each operation
+means; an implementation may rely on lists that are not empty.
 """
 
 from __future__ import annotations

@@ -9,21 +9,24 @@ from functools import cached_property
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
+from amends.db.mysql import NO_TABLE, code, is_mysql
+from amends.db.tables.outbox import key_table
 from amends.db.trips import Statement
 from amends.outbox.errors import OutboxNotInstalled, UnsupportedSession
 from amends.outbox.limits import BODY_BYTES_MAX, check, key_hash
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.storage import HandBack, OutboxStats, OwnerRules, ParkedRow, Resend, Storage
+from amends.outbox.store_mysql import MysqlStorage
 from amends.outbox.store_postgresql import PostgresStorage
 from amends.outbox.store_sqlite import SqliteStorage
 from amends.outbox.wire import Receipt
 
 
 class OutboxStore:
-    """One outbox table and the table of its owners, on PostgreSQL or SQLite.
+    """One outbox table and the table of its owners, on PostgreSQL, MySQL, MariaDB or SQLite.
 
     Every method raises OutboxNotInstalled if a table is missing.
     """
@@ -51,13 +54,21 @@ class OutboxStore:
         quote = sqlite.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call,unused-ignore]
         return SqliteStorage(quote(self._outbox), quote(self._owner))
 
+    @cached_property
+    def _mysql(self) -> Storage:
+        quote = mysql.dialect().identifier_preparer.format_table  # type: ignore[no-untyped-call,unused-ignore]
+        keys = key_table(self._outbox.name, self._outbox.schema)
+        return MysqlStorage(quote(self._outbox), quote(self._owner), keys)
+
     @contextmanager
     def _storage(self, database: Connection | Engine) -> Iterator[Storage]:
         dialect = database.dialect.name
-        if dialect not in ("postgresql", "sqlite"):
-            raise UnsupportedSession(f"no outbox on {dialect}; known: postgresql, sqlite")
+        require_known(dialect)
         with not_installed(self._outbox.fullname):
-            yield self._postgresql if dialect == "postgresql" else self._sqlite
+            if dialect == "postgresql":
+                yield self._postgresql
+            else:
+                yield self._mysql if is_mysql(dialect) else self._sqlite
 
     def insert(
         self, connection: Connection, messages: Sequence[Message], owner: UUID | None = None
@@ -91,7 +102,7 @@ class OutboxStore:
     ) -> Statement | None:
         """The statement of `insert`, for whoever sends it together with others; it answers with the ids, unordered.
 
-        None where it takes more than one: with keys, on SQLite. Raises: MessageTooLarge (O5).
+        None where it takes more than one: with keys, and but on PostgreSQL. Raises: MessageTooLarge (O5).
         """
         if any(message.key is not None for message in messages):
             return None
@@ -101,7 +112,7 @@ class OutboxStore:
             return storage.inserting(messages, owner)
 
     def deleting(self, connection: Connection, ids: Sequence[int]) -> Statement | None:
-        """The statement of `delete` for rows that have an owner, and so no key; None on SQLite."""
+        """The statement of `delete` for rows that have an owner, and so no key; None but on PostgreSQL."""
         with self._storage(connection) as storage:
             return storage.deleting(ids)
 
@@ -232,6 +243,12 @@ class OutboxStore:
             storage.prune_owners(connection, dead_s)
 
 
+def require_known(dialect: str) -> None:
+    """Return if there is SQL for this dialect, by SQLAlchemy's name. Raises: UnsupportedSession."""
+    if dialect not in ("postgresql", "sqlite") and not is_mysql(dialect):
+        raise UnsupportedSession(f"no outbox on {dialect}; known: postgresql, mysql, mariadb, sqlite")
+
+
 @contextmanager
 def not_installed(table: str, kind: type[Exception] = DBAPIError) -> Iterator[None]:
     """Raises: OutboxNotInstalled, naming the mend, for an error of this kind that says the table is missing."""
@@ -248,7 +265,8 @@ def not_installed(table: str, kind: type[Exception] = DBAPIError) -> Iterator[No
 
 def _says_missing(error: BaseException) -> bool:
     """Whether a driver's error says that a table, column or schema is missing."""
-    if getattr(error, "sqlstate", None) in ("42P01", "42703", "3F000"):
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)  # of psycopg, of psycopg2
+    if state in ("42P01", "42703", "3F000") or code(error) in NO_TABLE:
         return True
     text = str(error)
     return isinstance(error, sqlite3.Error) and ("no such table" in text or "has no column" in text)

@@ -20,6 +20,7 @@ from amends.db.participant import create
 from amends.db.private_postgres import PrivatePostgres
 from amends.db.schema import Which
 from tests.servers import ServerUnavailable
+from tests.servers.mariadb import MariaServer, PrivateMaria, mariadb_server, private_mariadb_server
 from tests.servers.postgres import PostgresServer, postgres_server, private_postgres_server
 from tests.servers.rabbit import PrivateRabbit, RabbitServer, private_rabbit_server, rabbit_server
 from tests.spreading import processes, spread
@@ -40,6 +41,7 @@ settings.register_profile(
 _SERVERS: Final = pytest.StashKey[ExitStack]()
 _POSTGRES: Final = pytest.StashKey[PostgresServer]()
 _RABBIT: Final = pytest.StashKey[RabbitServer]()
+_MARIADB: Final = pytest.StashKey[MariaServer]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,6 +82,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session.config.stash[_POSTGRES] = servers.enter_context(postgres_server())
         if "rabbit" in needed:
             session.config.stash[_RABBIT] = servers.enter_context(rabbit_server())
+        if "mariadb" in needed:
+            session.config.stash[_MARIADB] = servers.enter_context(mariadb_server())
     except ServerUnavailable as error:
         servers.close()
         pytest.exit(str(error), returncode=4)
@@ -104,6 +108,30 @@ def postgres(request: pytest.FixtureRequest) -> PostgresServer:
 def rabbit(request: pytest.FixtureRequest) -> RabbitServer:
     """The RabbitMQ every test shares; tests keep apart by `prefix`."""
     return request.config.stash[_RABBIT]
+
+
+@pytest.fixture(scope="session")
+def mariadb(request: pytest.FixtureRequest) -> MariaServer:
+    """The MariaDB every test shares; tests keep apart by database."""
+    return request.config.stash[_MARIADB]
+
+
+@pytest.fixture
+def private_mariadb() -> Iterator[PrivateMaria]:
+    """A MariaDB of this test's own: stop, start, kill."""
+    with private_mariadb_server() as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb: MariaServer) -> Iterator[Engine]:
+    """An engine on a fresh MariaDB database with a participant's tables."""
+    url = mariadb.create_database()
+    engine = open_engine(url)
+    create(engine)
+    yield engine
+    engine.dispose()
+    mariadb.drop_database(url)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect
 from sqlalchemy.schema import CreateSchema
 
+from amends.db.mysql import is_mysql
 from amends.db.schema import SCHEMAS, Which
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def run(context: ModuleType, which: Which) -> None:
     """Run the migrations Alembic was asked for.
 
     On PostgreSQL each is a transaction of its own, so that one may step outside of it (CREATE INDEX CONCURRENTLY).
-    On SQLite all are one, which holds the file's write lock from before the current revision is read.
+    On SQLite all are one, which holds the file's write lock from before the current revision is read. On MySQL and
+    MariaDB each statement that changes a table commits by itself.
     """
     schema = SCHEMAS[which]
     connection: Connection = context.config.attributes["connection"]
@@ -28,8 +30,8 @@ def run(context: ModuleType, which: Which) -> None:
         target_metadata=schema.metadata,
         version_table=schema.version.name,
         version_table_schema=schema.version.schema,
-        transactional_ddl=True,
-        transaction_per_migration=connection.dialect.name == "postgresql",
+        transactional_ddl=not is_mysql(connection.dialect.name),
+        transaction_per_migration=connection.dialect.name != "sqlite",
     )
     with context.begin_transaction():
         context.run_migrations()

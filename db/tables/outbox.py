@@ -1,5 +1,7 @@
 """The outbox and its owners: the same columns in a service's database and in the coordinator's.
 
+On MySQL and MariaDB a table beside it, empty to everybody, makes puts of one ordering key wait for each other.
+
 A row's life:
 
     inserted --claimed or published from memory--> confirmed --> deleted
@@ -10,28 +12,28 @@ A row's life:
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
+    DDL,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
+    Dialect,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     String,
     Table,
     Text,
-    Uuid,
-    func,
+    event,
     text,
 )
 
+from amends.db.mysql import NAMES, is_mysql
+from amends.db.tables.portable import BYTES, MOMENT, ROW_ID, TABLE_OPTIONS, UUID, present
 from amends.db.tables.storage import HOT, QUEUE, keep_small
-
-# SQLite counts row ids itself, and only for a column of exactly this type.
-_ID = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Table:
@@ -43,26 +45,26 @@ def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Ta
     table = Table(
         name,
         metadata,
-        Column("id", _ID, primary_key=True, autoincrement=True),
+        Column("id", ROW_ID, primary_key=True, autoincrement=True),
         Column("message_id", String(64), nullable=False),
         Column("exchange", String(255), nullable=False, server_default=""),
         Column("routing_key", String(255), nullable=False),
         Column("type", String(255), nullable=False),
         Column("correlation_id", String(255)),
         Column("reply_to", String(255)),
-        Column("headers", Text, nullable=False, server_default="{}"),
+        Column("headers", Text, nullable=False, server_default=text("('{}')")),
         Column("expiration_ms", BigInteger),
-        Column("body", LargeBinary, nullable=False),
+        Column("body", BYTES, nullable=False),
         Column("ordering_key", String(255)),
         Column("needs_receipt", Boolean, nullable=False, server_default=text("false")),
-        Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Column("due_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-        Column("owner", Uuid),
-        Column("leased_until", DateTime(timezone=True)),
+        Column("created_at", MOMENT, nullable=False, server_default=present()),
+        Column("due_at", MOMENT, nullable=False, server_default=present()),
+        Column("owner", UUID),
+        Column("leased_until", MOMENT),
         Column("attempts", Integer, nullable=False, server_default="0"),
-        Column("sent_at", DateTime(timezone=True)),
-        Column("returned_since", DateTime(timezone=True)),
-        Column("parked_at", DateTime(timezone=True)),
+        Column("sent_at", MOMENT),
+        Column("returned_since", MOMENT),
+        Column("parked_at", MOMENT),
         Column("last_error", Text),
         CheckConstraint("sent_at IS NULL OR owner IS NULL", name=f"ck_{name}_sent_has_no_owner"),
         CheckConstraint("sent_at IS NULL OR needs_receipt", name=f"ck_{name}_sent_needs_receipt"),
@@ -70,14 +72,39 @@ def outbox_table(name: str, metadata: MetaData, schema: str | None = None) -> Ta
         CheckConstraint("owner IS NULL OR ordering_key IS NULL", name=f"ck_{name}_keyed_has_no_owner"),
         Index(
             f"ix_{name}_unowned", "due_at", "id", postgresql_where=text("owner IS NULL AND parked_at IS NULL")
-        ),
+        ).ddl_if(callable_=_has_partial_indexes),
         Index(f"ix_{name}_owned", "owner", "created_at", postgresql_where=text("owner IS NOT NULL")),
         Index(f"ix_{name}_keyed", "ordering_key", "id", postgresql_where=text("ordering_key IS NOT NULL")),
         # An id that was deleted must never name another message: a late confirm or receipt would delete that.
         sqlite_autoincrement=True,
         schema=schema,
+        **TABLE_OPTIONS,
     )
+    keys = key_table(name, schema)
+    for when, statement in (
+        (
+            "after_create",
+            f"CREATE TABLE IF NOT EXISTS {keys} (hash bigint NOT NULL PRIMARY KEY) ENGINE=InnoDB",
+        ),
+        # An index on all rows, in which those without an owner stand together.
+        ("after_create", f"CREATE INDEX ix_{name}_swept ON %(fullname)s (owner, parked_at, due_at, id)"),
+        ("after_drop", f"DROP TABLE IF EXISTS {keys}"),
+    ):
+        only_there: Any = NAMES  # One name or several, though its type says one.
+        event.listen(table, when, DDL(statement).execute_if(dialect=only_there))  # type: ignore[no-untyped-call]
     return keep_small(table, QUEUE)
+
+
+def key_table(name: str, schema: str | None = None) -> str:
+    """The table beside an outbox table on MySQL and MariaDB, quoted: who puts a key inserts there, and deletes at once.
+
+    Others that put the same key wait at the row until the transaction ends, and nobody ever sees it (O6).
+    """
+    return ".".join(f"`{part}`" for part in (schema, f"{name}_key") if part)
+
+
+def _has_partial_indexes(*_arguments: object, dialect: Dialect, **_options: object) -> bool:
+    return not is_mysql(dialect.name)
 
 
 def owner_table(name: str, metadata: MetaData, schema: str | None = None) -> Table:
@@ -85,9 +112,10 @@ def owner_table(name: str, metadata: MetaData, schema: str | None = None) -> Tab
     table = Table(
         name,
         metadata,
-        Column("id", Uuid, primary_key=True),
+        Column("id", UUID, primary_key=True),
         Column("label", String(255), nullable=False),
-        Column("beat_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("beat_at", MOMENT, nullable=False, server_default=present()),
         schema=schema,
+        **TABLE_OPTIONS,
     )
     return keep_small(table, HOT)

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    Boolean,
-    CheckConstraint,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    Uuid,
-    func,
-)
+from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
 
 from amends.db.tables.outbox import outbox_table, owner_table
+from amends.db.tables.portable import BYTES, MOMENT, TABLE_OPTIONS, UUID, present
 
 metadata = MetaData()
 
@@ -38,7 +25,7 @@ owner = owner_table("amends_owner", metadata)
 barrier = Table(
     "amends_barrier",
     metadata,
-    Column("saga_id", Uuid, primary_key=True),
+    Column("saga_id", UUID, primary_key=True),
     Column("path", String(300), primary_key=True),
     Column("op", String(16), primary_key=True),
     Column("round", Integer, nullable=False),
@@ -46,12 +33,12 @@ barrier = Table(
     Column("certain", Boolean, nullable=False, default=True),
     Column("final", Boolean, nullable=False, default=False),
     Column("reason", Text, nullable=False, default=""),
-    Column("args", LargeBinary),
-    Column("result", LargeBinary),
-    Column("leased_until", DateTime(timezone=True)),
-    Column("lease_token", Uuid),
+    Column("args", BYTES),
+    Column("result", BYTES),
+    Column("leased_until", MOMENT),
+    Column("lease_token", UUID),
     Column("calls", Integer, nullable=False, default=0),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("at", MOMENT, nullable=False, server_default=present()),
     CheckConstraint("op IN ('do', 'undo', 'confirm')", name="ck_amends_barrier_op"),
     CheckConstraint(
         "(op = 'do' AND outcome IN ('done', 'refused', 'never', 'calling'))"
@@ -62,4 +49,5 @@ barrier = Table(
     CheckConstraint("certain OR outcome IN ('refused', 'nothing', 'done')", name="ck_amends_barrier_certain"),
     CheckConstraint("(lease_token IS NULL) = (leased_until IS NULL)", name="ck_amends_barrier_lease"),
     Index("ix_amends_barrier_at", "at"),
+    **TABLE_OPTIONS,
 )

@@ -56,9 +56,9 @@ def test_a_missing_setting_is_named_with_an_example() -> None:
 
 def test_a_wrong_database_is_refused_without_repeating_its_password() -> None:
     with pytest.raises(
-        InvalidSetting, match="AMENDS_DATABASE_URL amends does not speak to 'mysql'"
+        InvalidSetting, match="AMENDS_DATABASE_URL amends does not speak to 'oracle'"
     ) as caught:
-        Environment({"AMENDS_DATABASE_URL": "mysql://someone:hush@host/name"}).database_url()
+        Environment({"AMENDS_DATABASE_URL": "oracle://someone:hush@host/name"}).database_url()
 
     assert "hush" not in str(caught.value)
 

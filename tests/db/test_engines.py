@@ -216,7 +216,7 @@ def test_a_sqlite_file_that_somebody_else_holds_too_long_is_unavailable(tmp_path
     engine.dispose()
 
 
-@pytest.mark.parametrize("url", ["mysql://host/name", "postgresql+asyncpg://host/name", "nonsense", ""])
+@pytest.mark.parametrize("url", ["oracle://host/name", "postgresql+asyncpg://host/name", "nonsense", ""])
 def test_another_url_is_refused_and_told_what_it_may_be(url: str) -> None:
     with pytest.raises(UnsupportedDatabase, match=r"postgresql\+psycopg://user:password@host:port/name"):
         open_engine(url)

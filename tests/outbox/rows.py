@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, Row, func, select, update
+from sqlalchemy import Engine, Row, func, select, text, update
 
 from amends.db.engines import transaction
 from amends.db.tables.participant import outbox, owner
@@ -76,6 +76,8 @@ def ago(database: Engine, seconds: float) -> Any:
     """A moment in the past, by the database's clock."""
     if database.dialect.name == "postgresql":
         return func.now() - timedelta(seconds=seconds)
+    if database.dialect.name == "mysql":
+        return text(f"utc_timestamp(6) - INTERVAL {int(seconds * 1_000_000)} MICROSECOND")
     return func.strftime("%Y-%m-%d %H:%M:%f", "now", f"{-seconds:+.3f} seconds")
 
 
@@ -84,6 +86,8 @@ def due_in_s(database: Engine, id_: int) -> float:
     with transaction(database) as connection:
         if database.dialect.name == "postgresql":
             left: Any = func.extract("epoch", outbox.c.due_at - func.now())
+        elif database.dialect.name == "mysql":
+            left = text("timestampdiff(MICROSECOND, utc_timestamp(6), due_at) / 1e6")
         else:
             left = (func.julianday(outbox.c.due_at) - func.julianday("now")) * 86400.0
         return float(connection.execute(select(left).where(outbox.c.id == id_)).scalar_one())

@@ -5,70 +5,40 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import psycopg
+import psycopg2
+import psycopg2.extras
 import pytest
-from psycopg.rows import dict_row
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session, create_async_engine
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Session
 
 from amends.db.engines import open_engine, transaction
 from amends.outbox import aput, put
 from amends.outbox.errors import MessageTooLarge, OutboxNotInstalled, UnsupportedSession
+from tests.outbox.conftest import FIXTURES
+from tests.outbox.opening import (
+    Opened,
+    connection,
+    dbapi_url,
+    psycopg2_connection,
+    psycopg2_session,
+    psycopg2_with_dict_rows,
+    psycopg_connection,
+    psycopg_with_dict_rows,
+    pymysql_connect,
+    pymysql_connection,
+    pymysql_with_dict_rows,
+    repeatable_session,
+    scoped,
+    session,
+    sqlite3_connection,
+)
 from tests.outbox.rows import claimed, due_in_s, ids, message, one
 from tests.outbox.test_ordering_keys import waiting_locks
 from tests.waiting import eventually
-
-Opened = Callable[[Engine], AbstractContextManager[Any]]
-
-
-def dbapi_url(database: Engine) -> str:
-    return database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-@contextmanager
-def session(database: Engine) -> Iterator[Any]:
-    with Session(database) as opened:
-        yield opened
-
-
-@contextmanager
-def scoped(database: Engine) -> Iterator[Any]:
-    registry = scoped_session(sessionmaker(database))
-    yield registry
-    registry.remove()
-
-
-@contextmanager
-def connection(database: Engine) -> Iterator[Any]:
-    with database.connect() as opened:
-        yield opened
-
-
-@contextmanager
-def psycopg_connection(database: Engine) -> Iterator[Any]:
-    with psycopg.connect(dbapi_url(database)) as opened:
-        yield opened
-
-
-@contextmanager
-def psycopg_with_dict_rows(database: Engine) -> Iterator[Any]:
-    with psycopg.connect(dbapi_url(database), row_factory=dict_row) as opened:
-        yield opened
-
-
-@contextmanager
-def sqlite3_connection(database: Engine) -> Iterator[Any]:
-    assert database.url.database is not None
-    opened = sqlite3.connect(database.url.database)
-    yield opened
-    opened.close()
-
 
 KINDS: list[tuple[str, str, Opened]] = [
     ("postgresql", "session", session),
@@ -76,6 +46,14 @@ KINDS: list[tuple[str, str, Opened]] = [
     ("postgresql", "connection", connection),
     ("postgresql", "psycopg", psycopg_connection),
     ("postgresql", "psycopg with dict rows", psycopg_with_dict_rows),
+    ("postgresql", "psycopg2", psycopg2_connection),
+    ("postgresql", "psycopg2 with dict rows", psycopg2_with_dict_rows),
+    ("postgresql", "psycopg2 session", psycopg2_session),
+    ("mariadb", "session", session),
+    ("mariadb", "connection", connection),
+    ("mariadb", "repeatable session", repeatable_session),
+    ("mariadb", "pymysql", pymysql_connection),
+    ("mariadb", "pymysql with dict rows", pymysql_with_dict_rows),
     ("sqlite", "session", session),
     ("sqlite", "connection", connection),
     ("sqlite", "sqlite3", sqlite3_connection),
@@ -83,11 +61,10 @@ KINDS: list[tuple[str, str, Opened]] = [
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: f"{kind[0]} {kind[1]}")
-def kind(request: pytest.FixtureRequest, postgres: object) -> tuple[Engine, Opened]:
+def kind(request: pytest.FixtureRequest, postgres: object, mariadb: object) -> tuple[Engine, Opened]:
     """A database, and a way to open a transaction on it."""
     dialect, _, opened = request.param
-    fixture = "participant_database" if dialect == "postgresql" else "sqlite_database"
-    return request.getfixturevalue(fixture), opened
+    return request.getfixturevalue(FIXTURES[dialect]), opened
 
 
 def test_a_message_is_stored_when_the_transaction_commits(kind: tuple[Engine, Opened]) -> None:
@@ -168,15 +145,8 @@ def test_another_table_of_the_same_shape_may_be_named(kind: tuple[Engine, Opened
         put(session_, message(), table="other_outbox")
 
 
-@pytest.mark.parametrize("dialect", ["postgresql", "sqlite"])
-def test_a_message_put_in_a_savepoint_that_rolls_back_was_never_there(
-    dialect: str, request: pytest.FixtureRequest, postgres: object
-) -> None:
+def test_a_message_put_in_a_savepoint_that_rolls_back_was_never_there(database: Engine) -> None:
     """O2: nothing is handed over from memory, so the outer commit publishes only what is stored."""
-    database = request.getfixturevalue(
-        "participant_database" if dialect == "postgresql" else "sqlite_database"
-    )
-
     with Session(database) as session_:
         kept = put(session_, message(1))
         with session_.begin_nested() as savepoint:
@@ -187,15 +157,29 @@ def test_a_message_put_in_a_savepoint_that_rolls_back_was_never_there(
     assert ids(database) == [kept]
 
 
-def test_puts_of_one_key_commit_in_the_order_of_their_ids(participant_database: Engine) -> None:
+@pytest.mark.parametrize(
+    ("dialect", "opened"),
+    [
+        ("postgresql", psycopg_connection),
+        ("postgresql", psycopg2_connection),
+        ("postgresql", psycopg2_session),
+        ("mariadb", pymysql_connection),
+        ("mariadb", session),
+        ("mariadb", repeatable_session),
+    ],
+)
+def test_puts_of_one_key_commit_in_the_order_of_their_ids(
+    dialect: str, opened: Opened, request: pytest.FixtureRequest, postgres: object, mariadb: object
+) -> None:
     """O6. Guard: the lock in `put`, a statement of its own before the id is drawn."""
-    database = participant_database
+    database: Engine = request.getfixturevalue(FIXTURES[dialect])
     commits: list[int] = []
 
     def put_and_commit() -> None:
-        with psycopg.connect(dbapi_url(database)) as other:
+        with opened(database) as other:
             row_id = put(other, message(2, key="a"))
             commits.append(row_id)
+            other.commit()
 
     thread = threading.Thread(target=put_and_commit)
     with Session(database) as session_:
@@ -209,25 +193,70 @@ def test_puts_of_one_key_commit_in_the_order_of_their_ids(participant_database: 
     assert commits == sorted(commits) == ids(database)
 
 
-def test_puts_of_different_keys_do_not_wait_for_each_other(participant_database: Engine) -> None:
-    with Session(participant_database) as first, Session(participant_database) as second:
+@pytest.mark.parametrize("dialect", ["postgresql", "mariadb"])
+def test_puts_of_different_keys_do_not_wait_for_each_other(
+    dialect: str, request: pytest.FixtureRequest, postgres: object, mariadb: object
+) -> None:
+    database = request.getfixturevalue(FIXTURES[dialect])
+    with Session(database) as first, Session(database) as second:
         put(first, message(key="a"))
         put(second, message(key="b"))
         second.commit()
         first.commit()
 
-    assert len(claimed(participant_database)) == 2
+    assert len(claimed(database)) == 2
 
 
-@pytest.mark.parametrize("how", ["sqlalchemy", "psycopg", "sqlite3"])
+def test_a_key_that_is_put_leaves_nothing_but_the_message(mariadb_database: Engine) -> None:
+    """Guard: HIDE_KEYS; else a row for every key there ever was would stay."""
+    with Session(mariadb_database) as session_:
+        for n in range(3):
+            put(session_, message(n, key="a"))
+        session_.commit()
+        put(session_, message(3, key="b"))
+        session_.commit()
+
+    with mariadb_database.connect() as opened:
+        assert opened.scalar(text("SELECT count(*) FROM amends_outbox_key")) == 0
+
+
+@pytest.mark.parametrize("how", ["sqlalchemy", "psycopg", "psycopg2", "pymysql", "mariadb", "sqlite3"])
 def test_a_connection_that_commits_by_itself_is_refused(
-    how: str, participant_database: Engine, sqlite_database: Engine
+    how: str, participant_database: Engine, sqlite_database: Engine, mariadb_database: Engine
 ) -> None:
-    """The message would not share the fate of what it tells of. Guard: the three `_AUTOCOMMIT`."""
+    """The message would not share the fate of what it tells of. Guard: each `AUTOCOMMIT`."""
     if how == "sqlalchemy":
         engine = participant_database.execution_options(isolation_level="AUTOCOMMIT")
         with engine.connect() as opened, pytest.raises(UnsupportedSession, match="begin a transaction"):
             put(opened, message())
+    elif how == "mariadb":
+        engine = mariadb_database.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as opened, pytest.raises(UnsupportedSession, match="begin a transaction"):
+            put(opened, message())
+    elif how == "psycopg2":
+        two = psycopg2.connect(dbapi_url(participant_database))
+        two.autocommit = True
+        with pytest.raises(UnsupportedSession, match="begin a transaction"):
+            put(two, message())
+        with two.cursor() as cursor:
+            cursor.execute("BEGIN")
+            put(two, message())
+            cursor.execute("COMMIT")
+        two.close()
+        assert len(ids(participant_database)) == 1
+    elif how == "pymysql":
+        my = pymysql_connect(mariadb_database, autocommit=True)
+        with pytest.raises(UnsupportedSession, match="begin a transaction"):
+            put(my, message())
+        my.begin()
+        put(my, message())
+        my.rollback()
+        assert ids(mariadb_database) == []
+        my.begin()
+        put(my, message())
+        my.commit()
+        my.close()
+        assert len(ids(mariadb_database)) == 1
     elif how == "psycopg":
         with psycopg.connect(dbapi_url(participant_database), autocommit=True) as raw:
             with pytest.raises(UnsupportedSession, match="begin a transaction"):
@@ -343,7 +372,7 @@ def test_aput_refuses_what_is_too_large(participant_database: Engine) -> None:
 def test_put_on_an_unknown_database_says_which_are_known() -> None:
     engine = create_engine("sqlite://")
     with engine.connect() as opened:
-        opened.dialect.name = "mysql"
-        with pytest.raises(UnsupportedSession, match="no outbox on mysql"):
+        opened.dialect.name = "oracle"
+        with pytest.raises(UnsupportedSession, match="no outbox on oracle"):
             put(opened, message())
     engine.dispose()

@@ -6,8 +6,11 @@ Revises: nothing
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0001"
 down_revision = None
@@ -17,6 +20,17 @@ depends_on = None
 
 # SQLite counts row ids itself, and only for a column of exactly this type.
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+_TABLES = ("amends_outbox_key", "amends_owner", "amends_outbox", "amends_barrier")
+_MYSQL = ("mysql", "mariadb")
+_MOMENT = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), *_MYSQL)
+_BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), *_MYSQL)
+_UUID = sa.Uuid().with_variant(sa.Uuid(native_uuid=False), *_MYSQL)
+_OPTIONS: dict[str, Any] = {
+    f"{name}_{option}": value
+    for name in _MYSQL
+    for option, value in (("engine", "InnoDB"), ("charset", "utf8mb4"), ("collate", "utf8mb4_bin"))
+}
 
 # O8: vacuum busy tables after so many dead rows, not after a share of the table.
 _QUEUE = (
@@ -29,9 +43,13 @@ _HOT = "autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 100, f
 
 def upgrade() -> None:
     """Create every table."""
+    on_mysql = op.get_context().dialect.name in _MYSQL
+    now = sa.text("(utc_timestamp(6))") if on_mysql else sa.func.now()
+    if on_mysql:
+        _begin_anew()
     op.create_table(
         "amends_barrier",
-        sa.Column("saga_id", sa.Uuid(), nullable=False),
+        sa.Column("saga_id", _UUID, nullable=False),
         sa.Column("path", sa.String(length=300), nullable=False),
         sa.Column("op", sa.String(length=16), nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
@@ -39,12 +57,12 @@ def upgrade() -> None:
         sa.Column("certain", sa.Boolean(), nullable=False),
         sa.Column("final", sa.Boolean(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
-        sa.Column("args", sa.LargeBinary(), nullable=True),
-        sa.Column("result", sa.LargeBinary(), nullable=True),
-        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("lease_token", sa.Uuid(), nullable=True),
+        sa.Column("args", _BYTES, nullable=True),
+        sa.Column("result", _BYTES, nullable=True),
+        sa.Column("leased_until", _MOMENT, nullable=True),
+        sa.Column("lease_token", _UUID, nullable=True),
         sa.Column("calls", sa.Integer(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("at", _MOMENT, server_default=now, nullable=False),
         sa.CheckConstraint(
             "(op = 'do' AND outcome IN ('done', 'refused', 'never', 'calling'))"
             " OR (op = 'undo' AND outcome IN ('done', 'nothing', 'never', 'calling'))"
@@ -57,6 +75,7 @@ def upgrade() -> None:
         sa.CheckConstraint("op IN ('do', 'undo', 'confirm')", name="ck_amends_barrier_op"),
         sa.CheckConstraint("(lease_token IS NULL) = (leased_until IS NULL)", name="ck_amends_barrier_lease"),
         sa.PrimaryKeyConstraint("saga_id", "path", "op"),
+        **_OPTIONS,
     )
     op.create_index("ix_amends_barrier_at", "amends_barrier", ["at"], unique=False)
     op.create_table(
@@ -68,19 +87,19 @@ def upgrade() -> None:
         sa.Column("type", sa.String(length=255), nullable=False),
         sa.Column("correlation_id", sa.String(length=255), nullable=True),
         sa.Column("reply_to", sa.String(length=255), nullable=True),
-        sa.Column("headers", sa.Text(), server_default="{}", nullable=False),
+        sa.Column("headers", sa.Text(), server_default=sa.text("('{}')"), nullable=False),
         sa.Column("expiration_ms", sa.BigInteger(), nullable=True),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("body", _BYTES, nullable=False),
         sa.Column("ordering_key", sa.String(length=255), nullable=True),
         sa.Column("needs_receipt", sa.Boolean(), server_default=sa.text("false"), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.Column("due_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
-        sa.Column("owner", sa.Uuid(), nullable=True),
-        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", _MOMENT, server_default=now, nullable=False),
+        sa.Column("due_at", _MOMENT, server_default=now, nullable=False),
+        sa.Column("owner", _UUID, nullable=True),
+        sa.Column("leased_until", _MOMENT, nullable=True),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("returned_since", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("parked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("sent_at", _MOMENT, nullable=True),
+        sa.Column("returned_since", _MOMENT, nullable=True),
+        sa.Column("parked_at", _MOMENT, nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
         sa.CheckConstraint(
             "owner IS NULL OR ordering_key IS NULL", name="ck_amends_outbox_keyed_has_no_owner"
@@ -92,6 +111,7 @@ def upgrade() -> None:
         sa.CheckConstraint("sent_at IS NULL OR owner IS NULL", name="ck_amends_outbox_sent_has_no_owner"),
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
+        **_OPTIONS,
     )
     op.create_index(
         "ix_amends_outbox_keyed",
@@ -108,26 +128,42 @@ def upgrade() -> None:
         postgresql_where=sa.text("owner IS NOT NULL"),
     )
     op.create_index(
-        "ix_amends_outbox_unowned",
+        "ix_amends_outbox_swept" if on_mysql else "ix_amends_outbox_unowned",
         "amends_outbox",
-        ["due_at", "id"],
+        # Without partial indexes: one on all rows, in which those without an owner stand together.
+        ["owner", "parked_at", "due_at", "id"] if on_mysql else ["due_at", "id"],
         unique=False,
         postgresql_where=sa.text("owner IS NULL AND parked_at IS NULL"),
     )
     op.create_table(
         "amends_owner",
-        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("id", _UUID, nullable=False),
         sa.Column("label", sa.String(length=255), nullable=False),
-        sa.Column("beat_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.Column("beat_at", _MOMENT, server_default=now, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **_OPTIONS,
     )
     if op.get_context().dialect.name == "postgresql":
         for table, storage in (("amends_outbox", _QUEUE), ("amends_owner", _HOT)):
             op.execute(f"ALTER TABLE {table} SET ({storage})")
+    if on_mysql:
+        op.create_table(
+            "amends_outbox_key",
+            sa.Column("hash", sa.BigInteger(), primary_key=True, autoincrement=False),
+            **_OPTIONS,
+        )
+
+
+def _begin_anew() -> None:
+    """A run that broke off has left tables behind, since there each statement commits; nobody has used them yet."""
+    for table in _TABLES:
+        op.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def downgrade() -> None:
     """Drop every table, with all it holds."""
+    if op.get_context().dialect.name in _MYSQL:
+        op.drop_table("amends_outbox_key")
     op.drop_table("amends_owner")
     op.drop_table("amends_outbox")
     op.drop_table("amends_barrier")
