@@ -128,18 +128,34 @@ class Consumer(Protocol):
         """Send gathered acknowledgements, then leave: the broker takes back what was not acknowledged."""
 
 
+class Binding(NamedTuple):
+    """A queue that gets a copy of what a topic exchange is given under a routing key that `pattern` takes."""
+
+    queue: str
+    exchange: str
+    pattern: str
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Queues and topic exchanges, redeclared, identically, at every connect."""
+    """Queues, topic exchanges and what binds them, redeclared, identically, at every connect.
+
+    Queues and exchanges that are bound belong to it as well.
+    """
 
     queues: frozenset[str] = frozenset()
     exchanges: frozenset[str] = frozenset()
+    bindings: frozenset[Binding] = frozenset()
 
     def __or__(self, other: Topology) -> Topology:
-        return Topology(self.queues | other.queues, self.exchanges | other.exchanges)
+        return Topology(
+            self.queues | other.queues, self.exchanges | other.exchanges, self.bindings | other.bindings
+        )
 
     def __sub__(self, other: Topology) -> Topology:
-        return Topology(self.queues - other.queues, self.exchanges - other.exchanges)
+        return Topology(
+            self.queues - other.queues, self.exchanges - other.exchanges, self.bindings - other.bindings
+        )
 
 
 class Broker(Protocol):
@@ -178,6 +194,11 @@ class Broker(Protocol):
 def command_queue(prefix: str, participant: str, *, undo: bool) -> str:
     """`<prefix>.<participant>.do` or `.undo`: undo, confirm and fence never wait behind new work."""
     return f"{prefix}.{participant}.{'undo' if undo else 'do'}"
+
+
+def event_queue(prefix: str, participant: str, subscriber: str) -> str:
+    """`<prefix>.<participant>.on.<subscriber>`: the events that one handler of a participant wants to hear of."""
+    return f"{prefix}.{participant}.on.{subscriber}"
 
 
 def coordinator_queue(prefix: str) -> str:

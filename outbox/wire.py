@@ -166,7 +166,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class DomainEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a saga tells the world: a CloudEvent 1.0 in structured mode, its extensions at the end.
+    """What a saga or a service tells the world: a CloudEvent 1.0 in structured mode, its extensions at the end.
 
     `datamissing` says why there is no `data`, where there should be.
     """
@@ -175,11 +175,13 @@ class DomainEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     id: str
     source: str
     type: str
-    subject: str  # the saga's id
-    time: str
+    subject: str = ""  # of a saga's event the saga's id
+    time: str = ""
     datacontenttype: str | None = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     traceparent: str = ""
+    dataversion: int | None = None  # of the data's schema; absent: 1
+    partitionkey: str = ""  # events of one key leave in order (O6)
     saganame: str = ""
     sagapath: str = ""  # the step instance: `placed`, or `packed/3`; of the saga itself empty
     sagaop: str = ""  # `do`, or `undo` when the saga turned back

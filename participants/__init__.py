@@ -22,6 +22,9 @@ from amends.participants.errors import (
     UnknownSaga,
     WaitTimeout,
 )
+from amends.participants.events.context import EventCtx
+from amends.participants.events.emitting import aemit, emit
+from amends.participants.events.types import EventType
 from amends.participants.logging import CommandFields
 from amends.participants.participant import Participant
 from amends.participants.sagas import SagaView
@@ -38,6 +41,8 @@ __all__ = [
     "CoordinatorRefused",
     "CoordinatorUnavailable",
     "Ctx",
+    "EventCtx",
+    "EventType",
     "Failed",
     "HandlerEndedTransaction",
     "InvalidHandler",
@@ -53,4 +58,6 @@ __all__ = [
     "UnknownSaga",
     "WaitTimeout",
     "WhyView",
+    "aemit",
+    "emit",
 ]

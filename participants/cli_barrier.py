@@ -35,7 +35,7 @@ def barrier() -> None:
 @database_option
 @json_option
 def stats(database: str | None, as_json: bool) -> None:
-    """Count the barrier's rows, by op and outcome.
+    """Count the barrier's rows, by op and outcome; `on` are events that were heard of.
 
     In doubt are external calls of which nobody has told and nobody is at work on (B5): they stay until the saga's next
     attempt, its undo or an operator's fence settles them.
@@ -45,22 +45,22 @@ def stats(database: str | None, as_json: bool) -> None:
     )
     asked = (
         select(
-            table.c.op,
+            case((table.c.path.like("on:%"), "on"), else_=table.c.op).label("kind"),
             case((doubt, "in doubt"), else_=table.c.outcome).label("became"),
             func.count().label("rows"),
             func.min(table.c.at).label("oldest"),
         )
-        .group_by("op", "became")
-        .order_by("op", "became")
+        .group_by("kind", "became")
+        .order_by("kind", "became")
     )
     with _opened(database) as engine, transaction(engine) as connection:
         rows = connection.execute(asked).all()
     for row in rows:
         if as_json:
-            told = {"op": row.op, "outcome": row.became, "rows": row.rows, "oldest": row.oldest.isoformat()}
+            told = {"op": row.kind, "outcome": row.became, "rows": row.rows, "oldest": row.oldest.isoformat()}
             click.echo(json.dumps(told))
         else:
-            click.echo(f"{row.op:8} {row.became:10} {row.rows:>12,}  oldest {row.oldest:%Y-%m-%d %H:%M}")
+            click.echo(f"{row.kind:8} {row.became:10} {row.rows:>12,}  oldest {row.oldest:%Y-%m-%d %H:%M}")
     if not rows and not as_json:
         click.echo("the barrier is empty")
 

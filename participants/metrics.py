@@ -47,6 +47,12 @@ class ParticipantMetrics:
             ("participant",),
             registry=registry,
         )
+        self._events = Counter(
+            "amends_participant_events",
+            "Domain events and news of ended sagas, by what became of them.",
+            ("participant", "subscriber", "outcome"),
+            registry=registry,
+        )
         self._overdue = Counter(
             "amends_participant_handlers_overdue",
             "Handlers that ran longer than their time limit.",
@@ -70,6 +76,10 @@ class ParticipantMetrics:
     def dead_lettered(self, participant: str) -> None:
         """A message went to the dead-letter queue."""
         self._dead.labels(participant).inc()
+
+    def heard(self, participant: str, subscriber: str, became: str) -> None:
+        """Something became of an event: done, refused, repeated, retried, dead_lettered, passed_over."""
+        self._events.labels(participant, subscriber, became).inc()
 
     def overdue(self, participant: str) -> None:
         """A handler ran over its time limit."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overl
 
 from amends.outbox.wire import NAME_CHARS_MAX, Op
 from amends.participants.errors import InvalidHandler
+from amends.participants.events.subscriptions import ATTEMPTS, Subscriptions, make_subscription
+from amends.participants.events.versions import Newer
 from amends.participants.limits import NO_LIMITS, Limits, read_limits
 from amends.participants.signature import Signature, read_signature
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from amends.outbox.observer import OutboxObserver
     from amends.outbox.ports import Broker
+    from amends.participants.events.types import EventType
     from amends.participants.metrics import ParticipantMetrics
     from amends.participants.worker.worker import Worker
 
@@ -56,6 +59,7 @@ class Participant:
         self._handlers: dict[tuple[Op, str], Handler] = {}
         self._beside: set[tuple[Op, str, str]] = set()
         self._together: dict[str, Together] = {}
+        self.subscriptions = Subscriptions(self.name)
 
     @overload
     def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
@@ -114,6 +118,49 @@ class Participant:
 
         return register if function is None else register(function)
 
+    def on(
+        self,
+        *types: str | EventType,
+        version: str | int | None = None,
+        newer: Newer = "retry",
+        name: str | None = None,
+        threads: int = 1,
+        attempts: int = ATTEMPTS,
+    ) -> Callable[[F], F]:
+        """Let a function, plain or async, hear of domain events: `def welcome(user: User, ctx: EventCtx) -> None`.
+
+        `types` are event types or patterns of the topic exchange: `user.*`, `#`. Each such handler has a queue of its
+        own, named after the function, or `name`, and `threads` of its own in every process. One that raises is tried
+        again with growing pauses, and after `attempts` the event is dead-lettered; Refused drops it.
+
+        `version` says which versions of the data it takes, `">=1,<3"`. Older events are passed over; `newer` says what
+        becomes of newer ones: `retry` (until a newer process takes it, or the attempts are used up), `dead-letter`,
+        `refuse` (dropped, and remembered) or `handle`.
+
+        Raises: InvalidHandler for a signature, a pattern or a number that cannot be served, or a name that is taken.
+        """
+        names = _local_names()
+
+        def register(function: F) -> F:
+            chosen = _checked_name(
+                name or str(getattr(function, "__name__", "")), f"an event handler of {self.name}"
+            )
+            self.subscriptions.add(
+                make_subscription(
+                    chosen,
+                    function,
+                    types,
+                    version=version,
+                    newer=newer,
+                    threads=threads,
+                    attempts=attempts,
+                    names=names,
+                )
+            )
+            return function
+
+        return register
+
     def find(self, op: Op, name: str) -> Handler | None:
         """The handler of this op and name."""
         return self._handlers.get((op, name))
@@ -142,6 +189,7 @@ class Participant:
         other._handlers = {key: handler(one) for key, one in self._handlers.items()}
         other._beside = set(self._beside)
         other._together = {name: together(function) for name, function in self._together.items()}
+        other.subscriptions = self.subscriptions.with_handlers(handler)
         return other
 
     def worker(

@@ -33,7 +33,7 @@ class Signature:
     is_async: bool
     returns: Any = Any
 
-    def arguments(self, args: bytes, result: bytes | None, ctx: Ctx) -> list[Any]:
+    def arguments(self, args: bytes, result: bytes | None, ctx: object) -> list[Any]:
         """The values to call with. A missing result, or null, is None. Raises: InvalidPayload."""
         values: list[Any] = []
         for slot in self.slots:
@@ -47,12 +47,16 @@ class Signature:
 
 
 def read_signature(
-    function: Callable[..., Any], *, takes_result: bool, names: Mapping[str, Any]
+    function: Callable[..., Any],
+    *,
+    takes_result: bool,
+    names: Mapping[str, Any],
+    context: type = Ctx,
 ) -> Signature:
     """The signature of a handler; `names` are the local names that its annotations may use.
 
     The first parameter is the command, the second of an undo or confirm the command's result, and one that is
-    annotated with Ctx, or is called `ctx`, the context. Further parameters need defaults and are left alone.
+    annotated with `context`, or is called `ctx`, the context. Further parameters need defaults and are left alone.
 
     Raises: InvalidHandler.
     """
@@ -73,7 +77,7 @@ def read_signature(
                     f"{_place(function)}: parameter {parameter.name!r} is not a plain positional one"
                 )
             continue
-        if declared is Ctx or (declared is Any and parameter.name == "ctx"):
+        if declared is context or (declared is Any and parameter.name == "ctx"):
             slots.append(Slot.CTX)
         elif wanted and (parameter.default is inspect.Parameter.empty):
             slot = wanted.pop(0)

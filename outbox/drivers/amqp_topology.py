@@ -29,14 +29,14 @@ class SharedTopology:
         return self._all
 
     def add(self, topology: Topology) -> None:
-        """Add queues and exchanges."""
+        """Add queues, exchanges and bindings."""
         with self._lock:
-            if topology.queues - self._all.queues or topology.exchanges - self._all.exchanges:
+            if topology - self._all != Topology():
                 self._all |= topology
 
 
 def declare(link: Link, topology: Topology) -> None:
-    """Declare durable topic exchanges and quorum queues, on a channel of their own.
+    """Declare durable topic exchanges and quorum queues, and bind them, on a channel of their own.
 
     Raises: BrokerUnavailable for what exists already with other properties; it names it and the mend.
     """
@@ -52,6 +52,10 @@ def declare(link: Link, topology: Topology) -> None:
         _declare_one(link, f"topic exchange {name!r}", exchange, name)
     for name in sorted(topology.queues):
         _declare_one(link, f"quorum queue {name!r}", queue, name)
+    for one in sorted(topology.bindings):
+        what = f"binding of the queue {one.queue!r} to the topic exchange {one.exchange!r}"
+        with link.answering(f"declaring the {what}"):
+            channel.queue_bind(one.queue, one.exchange, one.pattern)
     with link.answering("closing a channel"):
         channel.close()
 

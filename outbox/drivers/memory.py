@@ -16,7 +16,7 @@ from time import monotonic
 from amends.outbox.drivers.memory_consumer import MemoryConsumer
 from amends.outbox.drivers.memory_publisher import MemoryPublisher
 from amends.outbox.drivers.memory_queue import MemoryQueue
-from amends.outbox.ports import Consumer, Publisher, QueueState, Topology
+from amends.outbox.ports import Binding, Consumer, Publisher, QueueState, Topology
 
 _brokers: dict[str, MemoryBroker] = {}
 _brokers_lock = threading.Lock()
@@ -42,15 +42,17 @@ class MemoryBroker:
         self.lock = threading.Lock()
         self.queues: dict[str, MemoryQueue] = {}
         self.exchanges: set[str] = set()
+        self.bindings: set[Binding] = set()
 
     def declare(self, topology: Topology) -> None:
         with self.lock:
             for queue in topology.queues:
                 self.queues.setdefault(queue, MemoryQueue(queue))
             self.exchanges |= topology.exchanges
+            self.bindings |= topology.bindings
 
     def publisher(self) -> Publisher:
-        return MemoryPublisher(self.lock, self.queues, self.exchanges)
+        return MemoryPublisher(self.lock, self.queues, self.exchanges, self.bindings)
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         self.declare(Topology(queues=frozenset(queues)))

@@ -32,12 +32,30 @@ class Confirms:
             self.arrived.notify()
 
 
+class EveryCopy:
+    """Settles a message that went to several queues once the last of them has dealt with its copy."""
+
+    __slots__ = ("_confirms", "_left")
+
+    def __init__(self, confirms: Confirms, copies: int) -> None:
+        self._confirms = confirms
+        self._left = copies
+
+    def settle(self, settled: Settled) -> None:
+        """One copy has been dealt with."""
+        self._left -= 1
+        if not self._left:
+            self._confirms.settle(settled)
+
+
 class QueuedMessage:
     """A message in a queue or in the hands of a consumer."""
 
     __slots__ = ("confirms", "delivery_count", "expires_at", "message", "place", "published_at", "token")
 
-    def __init__(self, message: Message, token: int, confirms: Confirms, now: float, place: int) -> None:
+    def __init__(
+        self, message: Message, token: int, confirms: Confirms | EveryCopy, now: float, place: int
+    ) -> None:
         self.message = message
         self.token = token
         self.confirms = confirms
@@ -63,7 +81,7 @@ class MemoryQueue:
         self.consumers: list[Waiter] = []
         self.places = 0
 
-    def put(self, message: Message, token: int, confirms: Confirms, now: float) -> None:
+    def put(self, message: Message, token: int, confirms: Confirms | EveryCopy, now: float) -> None:
         """Append a message just published."""
         self.places += 1
         self.ready.append(QueuedMessage(message, token, confirms, now, self.places))

@@ -15,7 +15,9 @@ from amends.participants.worker.settings import WorkerSettings
 _OWN_CONNECTIONS: Final = 5
 
 
-def engine_for(database: Engine | str, settings: WorkerSettings, name: str, longest_s: float) -> Engine:
+def engine_for(
+    database: Engine | str, settings: WorkerSettings, name: str, longest_s: float, *, event_threads: int = 0
+) -> Engine:
     """`longest_s` is how long a handler may take. No I/O. Raises: UnsupportedDatabase."""
     if isinstance(database, Engine):
         if database.dialect.name not in ("postgresql", "sqlite"):
@@ -27,7 +29,7 @@ def engine_for(database: Engine | str, settings: WorkerSettings, name: str, long
         raise UnsupportedDatabase("a worker needs a plain engine, not an async one: give it the URL")
     return open_engine(
         database,
-        pool_max=settings.threads + settings.undo_threads + _OWN_CONNECTIONS,
+        pool_max=settings.threads + settings.undo_threads + event_threads + _OWN_CONNECTIONS,
         # An idle transaction is cut off after twice this: not before its handler's own limit.
         statement_timeout_s=max(30.0, longest_s),
         label=f"amends {name}",

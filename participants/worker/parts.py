@@ -27,6 +27,7 @@ from amends.outbox.storage import OutboxStats
 from amends.outbox.store import OutboxStore
 from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.store import BarrierStore
+from amends.participants.events.lanes import event_lanes, topology_of
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Participant
 from amends.participants.worker.databases import own_engine, require_ready
@@ -46,7 +47,7 @@ _FLUSH_S: Final = 5.0
 
 
 class Parts:
-    """One process's threads: two lanes, the sender, the relay, the housekeeping."""
+    """One process's threads: two lanes and one for each subscriber, the sender, the relay, the housekeeping."""
 
     def __init__(
         self,
@@ -71,7 +72,7 @@ class Parts:
         topology = Topology(
             frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}),
             frozenset({events_exchange(prefix)}),
-        )
+        ) | topology_of(participant, prefix)
         self.gate = DatabaseGate(lambda: require_ready(own))
         self._sender = Sender(
             broker,
@@ -97,17 +98,19 @@ class Parts:
         )
         batch = BatchSize(fit.batch)
         stopwatch = Stopwatch(settings.time_limit_s, on_overdue)
+        barrier = Barrier(
+            BarrierStore(
+                own.dialect.name, retention_s=settings.retention_s, lock_timeout_s=settings.lock_timeout_s
+            )
+        )
+        transactions, guard = Transactions(own, store, self._sender), TransactionGuard(own)
         execution = Execution(
             participant,
             prefix,
-            Barrier(
-                BarrierStore(
-                    own.dialect.name, retention_s=settings.retention_s, lock_timeout_s=settings.lock_timeout_s
-                )
-            ),
-            Transactions(own, store, self._sender),
+            barrier,
+            transactions,
             self._sender,
-            TransactionGuard(own),
+            guard,
             metrics,
             lease_s=settings.lease_s,
             batch=batch,
@@ -131,7 +134,19 @@ class Parts:
                 time_limit_s=settings.time_limit_s,
             )
             for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))
-        ]
+        ] + event_lanes(
+            participant,
+            broker,
+            prefix,
+            settings,
+            barrier=barrier,
+            transactions=transactions,
+            sender=self._sender,
+            guard=guard,
+            metrics=metrics,
+            gate=self.gate,
+            stopwatch=stopwatch,
+        )
 
     def outbox_stats(self) -> OutboxStats:
         """What stands in this database's outbox. Raises: StoreUnavailable."""
@@ -140,7 +155,7 @@ class Parts:
 
     @property
     def broker_up(self) -> bool:
-        """Whether both queues are being consumed."""
+        """Whether all its queues are being consumed."""
         return all(lane.connected for lane in self._lanes)
 
     def start(self) -> None:

@@ -17,6 +17,7 @@ from amends.outbox.broker import MEMORY_SCHEME, open_broker
 from amends.outbox.metrics import OutboxGauges
 from amends.outbox.observer import OutboxObserver, Unobserved
 from amends.outbox.ports import Broker
+from amends.participants.events.lanes import threads_of
 from amends.participants.logging import fields_on_every_record
 from amends.participants.metrics import ParticipantMetrics, metrics_in, outbox_metrics_in, served
 from amends.participants.worker.databases import engine_for, require_ready
@@ -69,7 +70,13 @@ class Worker:
         self._metrics_port = metrics_port
         self._own_engine = not isinstance(database, Engine)
         self._fit = fit(participant, settings)
-        self._engine = engine_for(database, settings, participant.name, self._fit.longest_s)
+        self._engine = engine_for(
+            database,
+            settings,
+            participant.name,
+            self._fit.longest_s,
+            event_threads=threads_of(participant),
+        )
         self._broker = (
             open_broker(broker, name=f"amends {participant.name}") if isinstance(broker, str) else broker
         )

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import dialect
 
 from amends.db.tables.participant import barrier
 from amends.outbox import limits, ports, wire
+from amends.participants.events import arrivals
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
 TEXT: Final = PAGE.read_text("utf-8")
@@ -98,6 +99,10 @@ def test_queues_and_headers_have_the_names_the_code_gives_them():
         ports.receipts_queue("<prefix>", "<service>"),
         ports.dead_letter_queue("<prefix>"),
         ports.events_exchange("<prefix>"),
+        ports.event_queue("<prefix>", "<participant>", "<subscriber>"),
+        str(arrivals.HEARD_IDS),
+        arrivals.HEADER_TRIES,
+        arrivals.HEADER_WAITS,
         wire.HEADER_ROW,
         wire.HEADER_RECEIPT_TO,
         wire.HEADER_TRACEPARENT,

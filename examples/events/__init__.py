@@ -1,0 +1,1 @@
+"""A service tells of its users; two handlers of another hear of it."""
