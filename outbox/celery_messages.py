@@ -63,6 +63,15 @@ def task_message(
     return call.message()
 
 
+def require_options(options: Mapping[str, Any]) -> None:
+    """Raises: TypeError for options that a call through an outbox does not have, naming them."""
+    unknown = sorted(options.keys() - _OPTIONS)
+    if unknown:
+        raise TypeError(
+            f"{', '.join(unknown)}: no such option of a task in an outbox; known: {', '.join(sorted(_OPTIONS))}"
+        )
+
+
 class _Call:
     """One call of a task: the task's options, overridden by the signature's, overridden by the caller's."""
 
@@ -91,11 +100,7 @@ class _Call:
         else:
             self.name = str(task.name)
         self.task = task
-        unknown = sorted(chosen.keys() - _OPTIONS)
-        if unknown:
-            raise TypeError(
-                f"{', '.join(unknown)}: no such option of a task in an outbox; known: {', '.join(sorted(_OPTIONS))}"
-            )
+        require_options(chosen)
         own = {name: getattr(task, name, None) for name in _OF_THE_TASK}
         self.options = {**{name: value for name, value in own.items() if value is not None}, **chosen}
         if task is not None and getattr(task, "typing", False):

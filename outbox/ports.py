@@ -99,6 +99,7 @@ class Delivery(msgspec.Struct, frozen=True):
     redelivered: bool = False
     delivery_count: int = 0  # how often the queue has delivered it before, as far as the broker tells
     size_bytes: int = 0
+    expiration: str = ""  # how long the broker would have kept it: milliseconds, as text; empty: for ever
 
 
 class Consumer(Protocol):

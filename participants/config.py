@@ -7,6 +7,7 @@ the command line comes first.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from amends.db.config import Environment
@@ -37,6 +38,20 @@ def participant_settings(
         service=service,
         metrics_port=metrics_port,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """What a Celery worker needs to obey commands: `crash_at` is a crash point of the tests."""
+
+    database_url: str
+    crash_at: str | None
+
+
+def task_settings(database: str | None, environment: Environment | None = None) -> TaskSettings:
+    """AMENDS_DATABASE_URL, unless `database` is given. Raises: InvalidSetting, naming the variable."""
+    env = environment or Environment.of_this_process()
+    return TaskSettings(database or env.database_url(), env.text("AMENDS_CRASH_AT"))
 
 
 def door_from_environment(service: str, environment: Environment | None = None) -> Door:

@@ -59,11 +59,21 @@ class ParticipantMetrics:
             ("participant",),
             registry=registry,
         )
+        self._handed_over = Counter(
+            "amends_participant_handed_over",
+            "Commands handed over to another program, which answers them.",
+            ("participant", "command"),
+            registry=registry,
+        )
         registry.register(_Breakers())
 
     def answered(self, participant: str, command: str, op: str, outcome: str) -> None:
         """A command was answered. `command` is a handler's name, or `unknown`."""
         self._commands.labels(participant, command, op, outcome).inc()
+
+    def handed_over(self, participant: str, command: str) -> None:
+        """A command was handed over to another program."""
+        self._handed_over.labels(participant, command).inc()
 
     def ran(self, participant: str, command: str, op: str, seconds: float) -> None:
         """A handler ran."""

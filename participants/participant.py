@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from amends.outbox.wire import NAME_CHARS_MAX, Op
 from amends.participants.errors import InvalidHandler
@@ -20,10 +20,12 @@ from amends.participants.signature import Signature, read_signature
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from amends.outbox.message import Message
     from amends.outbox.observer import OutboxObserver
     from amends.outbox.ports import Broker
     from amends.participants.events.types import EventType
     from amends.participants.metrics import ParticipantMetrics
+    from amends.participants.worker.inbound import Inbound
     from amends.participants.worker.worker import Worker
 
 P = ParamSpec("P")
@@ -34,9 +36,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
+# Hands a command over to another program that obeys it there, behind the same barrier: the message that does so.
+HandOver: TypeAlias = "Callable[[Inbound], Message]"
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A function and the command it obeys."""
+    """A function and the command it obeys: in the participant's own worker, or where `hand_over` sends it."""
 
     op: Op
     name: str
@@ -44,6 +50,7 @@ class Handler:
     signature: Signature
     external: bool = False
     limits: Limits = NO_LIMITS
+    hand_over: HandOver | None = None
 
 
 # Obeys several new commands of one name at once: takes their payloads and their contexts, gives their results.
@@ -236,6 +243,7 @@ class Participant:
         *,
         external: bool = False,
         limits: Limits = NO_LIMITS,
+        hand_over: HandOver | None = None,
     ) -> Handler:
         chosen = _checked_name(name or str(getattr(function, "__name__", "")), f"a handler of {self.name}")
         standing = self._handlers.get((op, chosen))
@@ -244,7 +252,7 @@ class Participant:
                 f"participant {self.name!r} already has a handler for {op} {chosen!r}; give one of them a name=..."
             )
         signature = read_signature(function, takes_result=op is not Op.DO, names=names)
-        handler = Handler(op, chosen, function, signature, external, limits)
+        handler = Handler(op, chosen, function, signature, external, limits, hand_over)
         self._handlers[op, chosen] = handler
         return handler
 

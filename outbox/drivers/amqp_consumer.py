@@ -157,6 +157,7 @@ class AmqpConsumer:
                 redelivered=redelivered,
                 delivery_count=count if isinstance(count, int) else int(redelivered),
                 size_bytes=len(body),
+                expiration=properties.expiration,
             )
         )
 

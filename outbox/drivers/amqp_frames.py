@@ -58,6 +58,7 @@ class Properties(NamedTuple):
     reply_to: str = ""
     message_id: str = ""
     type: str = ""
+    expiration: str = ""
 
 
 def publish_frames(channel: int, message: Message, timestamp_s: int, frame_bytes_max: int) -> bytes:
@@ -166,8 +167,10 @@ def read_header(payload: bytes) -> tuple[int, Properties]:
             # No database stores a NUL: what is put aside with it must be storable.
             values.append(str(payload[at + 1 : end], "utf-8", "replace").replace("\0", "\ufffd"))
             at = end
-    content_type, encoding, correlation_id, reply_to, _expiration, message_id, type_ = values
-    return size, Properties(content_type, encoding, headers, correlation_id, reply_to, message_id, type_)
+    content_type, encoding, correlation_id, reply_to, expiration, message_id, type_ = values
+    return size, Properties(
+        content_type, encoding, headers, correlation_id, reply_to, message_id, type_, expiration
+    )
 
 
 _TEXTS: Final = frozenset({0x8000, 0x4000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020})

@@ -121,4 +121,5 @@ def _delivery(tag: int, queue: MemoryQueue, one: QueuedMessage) -> Delivery:
         redelivered=one.delivery_count > 0,
         delivery_count=one.delivery_count,
         size_bytes=len(message.body),
+        expiration="" if message.expiration_ms is None else str(message.expiration_ms),
     )

@@ -107,6 +107,17 @@ class Barrier:
         self._write(connection, self._store.settling_new(settled), later)
         return {key: _answer(one) for key, one in settled.items()}
 
+    def look(self, connection: Connection, command: Command) -> Answer | None:
+        """What stands and answers this `do` already; None if it would run. Holds nothing, so it settles nothing."""
+        key = key_of(command)
+        row = self._store.read(connection, key, Op.DO)
+        if row is None:
+            return None
+        undo = self._store.read(connection, key, Op.UNDO)
+        # Where a run would follow only because it is external, the program that it is handed to says so itself.
+        verdict = judge_do(row, undo, command_round=command.round, args=bytes(command.args), external=True)
+        return verdict if isinstance(verdict, Answer) else None
+
     def undo(self, connection: Connection, command: Command, run: Runner) -> Answer:
         """B2. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises."""
         key = key_of(command)

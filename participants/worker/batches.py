@@ -139,7 +139,7 @@ class Batches:
         if inbound.command.op is not Op.DO or inbound.delivery.delivery_count:
             return 0  # What has come before may be what killed a worker: the others must not die with it.
         handler = self._participant.find(Op.DO, inbound.command.command)
-        if handler is None or handler.external:
+        if handler is None or handler.external or handler.hand_over is not None:
             return 0
         return handler.limits.batch or self._most
 

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_COMMAND_RETRY_S: Final = 10.0
 BUSY: Final = "busy: this worker has as many of these commands as its limits allow"
+_A = TypeVar("_A")
 _TRIES: Final = 4
 _RETRY_S: Final = 0.02
 
@@ -146,6 +147,12 @@ class Execution:
                 spent=False,
                 retry_after_s=UNKNOWN_COMMAND_RETRY_S,
             )
+        elif handler is not None and handler.hand_over is not None and command.op is Op.DO:
+            standing = self._settled(lambda: self._hand_over(inbound, handler))
+            if standing is None:
+                self._metrics.handed_over(self._participant.name, handler.name)
+                return
+            answer = standing
         elif handler is not None and handler.external and command.op is Op.DO:
             answer = self._settled(lambda: self._external.call(inbound, handler, caller))
         else:
@@ -154,7 +161,7 @@ class Execution:
             self._sender.send([inbound.reply(answer)])
         self._count(command.op, handler.name if handler else "unknown", answer)
 
-    def _settled(self, attempt: Callable[[], Answer]) -> Answer:
+    def _settled(self, attempt: Callable[[], _A]) -> _A | Answer:
         """The answer, tried again where two transactions met (B7). A durable one has its reply in the outbox."""
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -175,6 +182,18 @@ class Execution:
                     return self._failed(error)
                 time.sleep(_RETRY_S * random.random())
         return failed("the barrier's rows are being pruned", spent=False)
+
+    def _hand_over(self, inbound: Inbound, handler: Handler) -> None:
+        """Let another program obey it, behind the same barrier: it gets the command if, and only if, we commit.
+
+        What stands already is answered here, without that program. Raises: Unwritten.
+        """
+        assert handler.hand_over is not None, "asked for before"
+        with self._transactions.begin() as unit:
+            standing = self._barrier.look(unit.connection, inbound.command)
+            if standing is not None:
+                raise Unwritten(standing)
+            unit.messages.append(handler.hand_over(inbound))
 
     def _pass_barrier(self, inbound: Inbound, handler: Handler | None, caller: Caller) -> Answer:
         command = inbound.command

@@ -37,6 +37,7 @@ class Inbound:
     delivery: Delivery
     participant: str
     reply_to: str
+    prefix: str
 
     @property
     def traceparent(self) -> str:
@@ -87,7 +88,7 @@ def read_inbound(delivery: Delivery, *, participant: str, prefix: str) -> Inboun
         raise Undeliverable(f"a path has 1 to {wire.PATH_CHARS_MAX} characters and no NUL")
     if not (0 <= command.round <= _INT_MAX and 0 <= command.attempt <= _INT_MAX):
         raise Undeliverable("round and attempt are whole numbers from 0 to 2147483647")
-    return Inbound(command, delivery, participant, delivery.reply_to or coordinator_queue(prefix))
+    return Inbound(command, delivery, participant, delivery.reply_to or coordinator_queue(prefix), prefix)
 
 
 def dead_letter(delivery: Delivery, reason: str, *, prefix: str) -> Message:

@@ -20,7 +20,6 @@ from amends.db.engines import description, transaction
 from amends.db.errors import CommitUnknown
 from amends.db.trips import Statement, commit_with, undecided
 from amends.outbox.message import Message, OutboxRow
-from amends.outbox.sender import Sender
 from amends.outbox.store import OutboxStore
 from amends.participants.barrier.answers import Answer
 from amends.participants.barrier.barrier import SAVEPOINT_GONE, ended_by_handler
@@ -59,10 +58,36 @@ class OpensTransactions(Protocol):
         """One transaction, with a barrier row, an effect and a reply; committed at the end, rolled back on an error."""
 
 
+class Post(Protocol):
+    """Where a worker's messages leave: a `Sender`, or whatever leaves them to the sweep. Thread-safe."""
+
+    @property
+    def owner(self) -> UUID | None:
+        """The owner to insert rows under; None leaves them to the sweep."""
+
+    def offer(self, rows: Sequence[OutboxRow]) -> None:
+        """Rows whose transaction is known to have committed."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Messages of no transaction; they may be lost."""
+
+    def take_confirmed(self) -> list[int]:
+        """Rows the broker has, for the caller to delete; then say `deleted` or `give_back`."""
+
+    def deleted(self, ids: Sequence[int]) -> None:
+        """The transaction that deleted these is known to have committed."""
+
+    def give_back(self, ids: Sequence[int]) -> None:
+        """The transaction that deleted these may not have committed."""
+
+    def renew_owner(self) -> None:
+        """A COMMIT is of unknown outcome (O2)."""
+
+
 class Transactions:
     """Opens the transactions of one worker process."""
 
-    def __init__(self, engine: Engine, store: OutboxStore, sender: Sender) -> None:
+    def __init__(self, engine: Engine, store: OutboxStore, sender: Post) -> None:
         self._engine = engine
         self._store = store
         self._sender = sender

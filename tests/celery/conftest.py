@@ -59,12 +59,23 @@ def environment(rabbit: RabbitServer, task_prefix: str, task_database: Engine) -
 
 
 @pytest.fixture(scope="session")
-def project(environment: dict[str, str]) -> Any:
+def project(environment: dict[str, str]) -> Iterator[Any]:
     """The Celery project; its table is made. Celery keeps apps for good: it is imported once."""
     module = import_module("tests.celery.project")
     with psycopg.connect(environment["AMENDS_TEST_CELERY_DATABASE"]) as connection:
         connection.execute(module.TABLE)
-    return module
+    yield module
+    module.app.close()
+
+
+@pytest.fixture(scope="session")
+def steps(environment: dict[str, str]) -> Iterator[Any]:
+    """The participant whose commands are tasks; its table is made."""
+    module = import_module("tests.celery.steps")
+    with psycopg.connect(environment["AMENDS_TEST_CELERY_DATABASE"]) as connection:
+        connection.execute(module.TABLE)
+    yield module
+    module.app.close()
 
 
 @pytest.fixture
