@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from amends.db.engines import open_engine
 from amends.outbox.broker import open_broker
 from amends.outbox.ports import Broker
 from tests.celery.working import CeleryWorker
+from tests.participants.coordinator import FakeCoordinator
 from tests.servers.postgres import PostgresServer
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
@@ -95,7 +96,7 @@ def start_worker(
 
     yield start
     for worker in started:
-        worker.stop()
+        worker.kill()
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +115,7 @@ def working(
     worker.await_ready(broker)
     broker.close()
     yield worker
-    worker.stop()
+    worker.kill()
 
 
 class Told:
@@ -138,3 +139,47 @@ class Told:
 def told(project: Any, environment: dict[str, str]) -> Told:
     """What the project's tasks wrote down."""
     return Told(environment["AMENDS_TEST_CELERY_DATABASE"])
+
+
+class Ledger:
+    """What stands in the database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def of(self, saga: str) -> list[str]:
+        """The effects of a saga, in order."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                text("SELECT what FROM entry WHERE saga = :saga ORDER BY id"), {"saga": saga}
+            )
+            return [row[0] for row in rows]
+
+    def pids(self, saga: str) -> list[int]:
+        """By which processes."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                text("SELECT pid FROM entry WHERE saga = :saga ORDER BY id"), {"saga": saga}
+            )
+            return [row[0] for row in rows]
+
+
+@pytest.fixture
+def entries(steps: Any, task_database: Engine) -> Ledger:
+    return Ledger(task_database)
+
+
+@pytest.fixture
+def coordinator(steps: Any, broker: Broker, prefix: str) -> Iterator[FakeCoordinator]:
+    coordinator = FakeCoordinator(broker, prefix, "ledger")
+    yield coordinator
+    coordinator.close()
+
+
+@pytest.fixture
+def worker(steps: Any, task_database: Engine, broker: Broker, prefix: str) -> Iterator[Any]:
+    """The participant's own worker, with one thread for `do`."""
+    worker = steps.ledger.worker(database=task_database, broker=broker, prefix=prefix, threads=1)
+    worker.start()
+    yield worker
+    worker.stop()

@@ -13,59 +13,16 @@ import pytest
 from sqlalchemy import Engine, text
 
 from amends.outbox.broker import open_broker
-from amends.outbox.ports import Broker, Delivery
+from amends.outbox.ports import Delivery
 from amends.outbox.wire import COMMAND, Op, Outcome, encode
 from amends.participants.celery import CeleryParticipant
 from amends.participants.errors import InvalidHandler
 from amends.participants.worker.inbound import read_inbound
+from tests.celery.conftest import Ledger
 from tests.celery.working import CeleryWorker
 from tests.participants.coordinator import FakeCoordinator, again, command
 from tests.servers.rabbit import RabbitServer
 from tests.waiting import eventually
-
-
-class Ledger:
-    """What stands in the database."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def of(self, saga: str) -> list[str]:
-        """The effects of a saga, in order."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                text("SELECT what FROM entry WHERE saga = :saga ORDER BY id"), {"saga": saga}
-            )
-            return [row[0] for row in rows]
-
-    def pids(self, saga: str) -> list[int]:
-        """By which processes."""
-        with self._engine.connect() as connection:
-            rows = connection.execute(
-                text("SELECT pid FROM entry WHERE saga = :saga ORDER BY id"), {"saga": saga}
-            )
-            return [row[0] for row in rows]
-
-
-@pytest.fixture
-def entries(steps: Any, task_database: Engine) -> Ledger:
-    return Ledger(task_database)
-
-
-@pytest.fixture
-def coordinator(steps: Any, broker: Broker, prefix: str) -> Iterator[FakeCoordinator]:
-    coordinator = FakeCoordinator(broker, prefix, "ledger")
-    yield coordinator
-    coordinator.close()
-
-
-@pytest.fixture
-def worker(steps: Any, task_database: Engine, broker: Broker, prefix: str) -> Iterator[Any]:
-    """The participant's own worker, with one thread for `do`."""
-    worker = steps.ledger.worker(database=task_database, broker=broker, prefix=prefix, threads=1)
-    worker.start()
-    yield worker
-    worker.stop()
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +36,7 @@ def celery(
     worker.await_ready(broker)
     broker.close()
     yield worker
-    worker.stop()
+    worker.kill()
 
 
 def test_a_task_does_the_work_and_a_later_command_takes_it_back(

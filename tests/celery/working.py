@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -61,15 +62,7 @@ class CeleryWorker:
         return self._log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """`kill -9` of the worker and of its children, all at one moment."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """`kill -9` of the worker and of its children, all at one moment. It may be dead already."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-
-    def stop(self) -> None:
-        """End it; after ten seconds by force."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.kill()
