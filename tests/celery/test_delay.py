@@ -114,8 +114,8 @@ def test_what_is_put_before_any_worker_was_there_waits_for_it(
 
         def tried() -> bool:
             with database.connect() as connection:
-                tried = "SELECT count(*) FROM amends_outbox WHERE attempts > 0"
-                return bool(connection.execute(text(tried)).scalar_one() == len(task_ids))
+                tried = "SELECT count(*) FROM amends_outbox WHERE attempts > 0 AND message_id = ANY(:ids)"
+                return bool(connection.execute(text(tried), {"ids": task_ids}).scalar_one() == len(task_ids))
 
         eventually(tried, what="the broker to take neither")
         start_worker("tests.celery.project", queues)

@@ -106,9 +106,9 @@ def test_nothing_but_json_is_sent(serializer: str) -> None:
     assert message.content_type == "application/json"
 
 
-def test_what_cannot_be_sent_is_refused_before_anything_is_stored(task_database: Engine) -> None:
+def test_what_cannot_be_sent_is_refused_before_anything_is_stored(participant_database: Engine) -> None:
     add = _task(_app())
-    with Session(task_database) as session:
+    with Session(participant_database) as session:
         for wrong, match in (
             (lambda: outbox.delay(session, add, object()), "not JSON"),
             (lambda: outbox.delay(session, chain(add.s(1), add.s(2))), "chain is no single task"),
