@@ -10,6 +10,8 @@ from django.contrib.admin.utils import quote
 from django.contrib.admin.views.main import ChangeList
 from django.urls import reverse
 
+from amends.outbox.wire import Op
+from amends.participants.barrier.rows import Stand
 from amends.participants.django.models import BarrierRow, OutboxMessage
 from amends.participants.django.parked import retry_parked
 
@@ -18,6 +20,9 @@ _SHOWN_CHARS_MAX: Final = 20_000
 
 class ReadOnly(admin.ModelAdmin):
     """Looks, and never writes: a row that was edited here would no more be what amends wrote."""
+
+    # Of what a filter leaves the rows are counted; all of them need not be, there may be millions.
+    show_full_result_count = False
 
     def has_add_permission(self, _request: Any) -> bool:
         """Nobody."""
@@ -51,13 +56,49 @@ class StandingFilter(admin.SimpleListFilter):
         return queryset
 
 
+class OpFilter(admin.SimpleListFilter):
+    """By op. The choices are known: Django's own filter would look for them in the whole table."""
+
+    title = "op"
+    parameter_name = "op"
+    choices_known: tuple[str, ...] = tuple(str(op) for op in (Op.DO, Op.UNDO, Op.CONFIRM))
+
+    def lookups(self, _request: Any, _model_admin: Any) -> tuple[tuple[str, str], ...]:
+        """The choices."""
+        return tuple((name, name) for name in self.choices_known)
+
+    def queryset(self, _request: Any, queryset: Any) -> Any:
+        """The rows that have it."""
+        if self.value() in self.choices_known:
+            return queryset.filter(**{self.parameter_name: self.value()})
+        return queryset
+
+
+class OutcomeFilter(OpFilter):
+    """By outcome."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+    choices_known = tuple(str(stand) for stand in Stand)
+
+
 @admin.register(OutboxMessage)
 class OutboxMessageAdmin(ReadOnly):
     """What has not left yet, and why."""
 
-    list_display = ("id", "type", "destination", "standing", "attempts", "created_at", "last_error")
+    list_display = (
+        "id",
+        "type",
+        "destination",
+        "correlation_id",
+        "standing",
+        "attempts",
+        "created_at",
+        "last_error",
+    )
     list_filter = (StandingFilter, "type")
     search_fields = ("message_id", "correlation_id")
+    search_help_text = "A message's id, or a saga's"
     exclude = ("body",)
     readonly_fields = ("content",)
     actions = ("retry",)
@@ -108,8 +149,9 @@ class BarrierRowAdmin(ReadOnly):
     """What became of each command."""
 
     list_display = ("saga_id", "path", "op", "outcome", "certain", "round", "at")
-    list_filter = ("op", "outcome", "certain")
-    search_fields = ("saga_id", "path")
+    list_filter = (OpFilter, OutcomeFilter, "certain")
+    search_fields = ("path",)
+    search_help_text = "A saga's id, or a part of a step's path"
     exclude = ("args", "result")
     readonly_fields = ("arguments", "answer")
 
@@ -122,6 +164,14 @@ class BarrierRowAdmin(ReadOnly):
     def answer(self, row: BarrierRow) -> str:
         """What its handler returned, as text."""
         return _shown(row.result)
+
+    def get_search_results(self, request: Any, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """The rows of a saga, by the key; or those whose path says it, which reads all of them."""
+        try:
+            return queryset.filter(saga_id=UUID(search_term.strip())), False
+        except ValueError:
+            found: tuple[Any, bool] = super().get_search_results(request, queryset, search_term)
+            return found
 
     def get_changelist(self, _request: Any, **_options: Any) -> type[ChangeList]:
         """The list whose links name a row in full."""

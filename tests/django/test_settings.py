@@ -89,3 +89,27 @@ def test_without_django_it_prints_its_pip_line() -> None:
     )
 
     assert "pip install 'amends[django]'" in ended.stderr
+
+
+_ON_PSYCOPG2 = """
+import sys
+sys.modules["psycopg"] = None
+from django.conf import settings
+settings.configure(
+    AMENDS={"SERVICE": "shop"},
+    DATABASES={"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "shop"}},
+    INSTALLED_APPS=["amends.participants.django"],
+)
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", "check"])
+"""
+
+
+def test_a_project_on_psycopg2_is_told_to_install_psycopg() -> None:
+    """Guard: E007; without it the first handler of a worker would say so, in production."""
+    ended = subprocess.run([sys.executable, "-c", _ON_PSYCOPG2], capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "(amends.E007)" in ended.stderr
+    assert "reaches through psycopg2" in ended.stderr
+    assert "pip install 'amends[postgresql]'" in ended.stderr
