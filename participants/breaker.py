@@ -9,8 +9,9 @@
     with bank:                      # or `async with bank:`, or `@bank` on a function, plain or async
         answer = requests.post(...)
 
-It holds no lock during the call. What began before the breaker last changed its state no longer counts. In a
-handler, BreakerOpen becomes a failed answer that is not spent and says when to come again.
+It holds no lock during the call. What began before the breaker last changed its state no longer counts. A call that is
+cancelled tells nothing of the other side: put its timeout inside the breaker, not around it. In a handler, BreakerOpen
+becomes a failed answer that is not spent and says when to come again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import inspect
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
@@ -117,9 +118,11 @@ class CircuitBreaker:
             self._close()
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call a plain function through the breaker. Raises: BreakerOpen, and what the function raises."""
-        with self:
-            return function(*args, **kwargs)
+        """Call a function through the breaker; of an async one: `await breaker.call(function, ...)`.
+
+        Raises: BreakerOpen, and what the function raises; TypeError for a generator.
+        """
+        return self(function)(*args, **kwargs)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Decorate a function, plain or async: every call goes through the breaker."""
@@ -127,12 +130,16 @@ class CircuitBreaker:
             raise TypeError(
                 f"breaker {self.name!r} cannot guard the generator {function!r}: use `with` inside it"
             )
-        if inspect.iscoroutinefunction(function):
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+            # Of an object that is called; for a plain function's, which is none, nothing changes.
+            getattr(function, "__call__", None)  # noqa: B004 - Not whether it can be called, but what that is.
+        ):
+            awaited = cast("Callable[P, Awaitable[Any]]", function)
 
             @functools.wraps(function)
             async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
                 with self:
-                    return await function(*args, **kwargs)
+                    return await awaited(*args, **kwargs)
 
             return cast("Callable[P, R]", guarded_async)
 
