@@ -38,6 +38,16 @@ class RelayStatus:
     in_flight: int
     error: str
 
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """What keeps it from relaying, in words; nothing if it works."""
+        told = (
+            ("the database", self.database_up),
+            ("the broker", self.broker_up),
+            ("a thread of the relay that is not running", self.running),
+        )
+        return tuple(what for what, is_well in told if not is_well)
+
 
 class Relay:
     """Publishes what no living process publishes from memory, and deletes what is receipted.

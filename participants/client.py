@@ -11,9 +11,10 @@ it away, and keeps it until the coordinator has said that it has it (O1).
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
@@ -23,19 +24,16 @@ from amends.outbox.message import Message
 from amends.outbox.ports import coordinator_queue
 from amends.participants.acts import Acts
 from amends.participants.door import Door
-from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga, WaitTimeout
-from amends.participants.payloads import encode
-from amends.participants.sagas import SagaView, input_hash
+from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga
+from amends.participants.sagas import SagaView
 from amends.participants.schedules import Schedules
 from amends.participants.signals import make_signal
 from amends.participants.starts import SagaOrName, make_start, trace_headers
+from amends.participants.waiting import Waiting
 from amends.participants.why import WhyView
 
 if TYPE_CHECKING:
     from amends.outbox.putting import AsyncPutter, Putter
-
-_POLL_S: Final = 25.0
-_NOT_YET_S: Final = 0.2
 
 
 class Client:
@@ -124,19 +122,25 @@ class Client:
         CoordinatorUnavailable.
         """
         start = make_start(saga, input, key, labels)
-        body: dict[str, Any] = {"name": start.name, "input": start.input, "labels": start.labels}
-        if start.key is not None:
-            body["key"] = start.key
-        if start.version is not None:
-            body["version"] = start.version
         try:
-            answer = self._http.ask(
-                "POST",
-                "/sagas",
-                msgspec.json.encode(body),
-                headers=trace_headers(traceparent),
-                repeatable=start.key is not None,
-            )
+            answer = self._http.ask("POST", "/sagas", **_posted(start, traceparent))
+        except StartConflict as conflict:
+            raise StartConflict(start.saga, str(conflict)) from None
+        return msgspec.json.decode(answer, type=_Started).id
+
+    async def astart_http(
+        self,
+        saga: SagaOrName,
+        input: Any,  # noqa: A002 - The word of the language.
+        *,
+        key: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        traceparent: str | None = None,
+    ) -> str:
+        """As `start_http`, without blocking the event loop. Cancelled, it leaves open whether the saga started."""
+        start = make_start(saga, input, key, labels)
+        try:
+            answer = await self._http.aask("POST", "/sagas", **_posted(start, traceparent))
         except StartConflict as conflict:
             raise StartConflict(start.saga, str(conflict)) from None
         return msgspec.json.decode(answer, type=_Started).id
@@ -187,17 +191,24 @@ class Client:
         CoordinatorUnavailable.
         """
         signal = make_signal(saga_id, name, payload, message_id)
-        answer = self._http.ask(
-            "POST",
-            f"/sagas/{signal.saga}/signals/{quote(name)}",
-            bytes(signal.payload),
-            headers={"Idempotency-Key": signal.id},
-        )
+        answer = self._http.ask("POST", **_signalled(signal))
+        return msgspec.json.decode(answer, type=_Signalled).outcome
+
+    async def asignal_http(
+        self, saga_id: str, name: str, payload: Any = None, *, message_id: str | None = None
+    ) -> str:
+        """As `signal_http`, without blocking the event loop."""
+        signal = make_signal(saga_id, name, payload, message_id)
+        answer = await self._http.aask("POST", **_signalled(signal))
         return msgspec.json.decode(answer, type=_Signalled).outcome
 
     def get(self, saga_id: str) -> SagaView:
         """How a saga stands. Raises: UnknownSaga, CoordinatorRefused, CoordinatorUnavailable."""
         return msgspec.json.decode(self._http.ask("GET", f"/sagas/{saga_id}"), type=SagaView)
+
+    async def aget(self, saga_id: str) -> SagaView:
+        """As `get`, without blocking the event loop."""
+        return msgspec.json.decode(await self._http.aask("GET", f"/sagas/{saga_id}"), type=SagaView)
 
     def why(self, saga_id: str) -> WhyView:
         """What a saga waits for, what comes next, what an operator can do: as `amends why` says it.
@@ -215,23 +226,37 @@ class Client:
         Raises: WaitTimeout after `timeout_s` seconds; StartConflict; CoordinatorRefused; CoordinatorUnavailable if
         that lasts.
         """
-        deadline = time.monotonic() + timeout_s
-        status = "unknown"
+        waiting = Waiting(saga_id, timeout_s, input)
         while True:
-            left_s = deadline - time.monotonic()
             try:
-                view = self._ask_after(saga_id, max(0.0, min(left_s, _POLL_S)))
+                answer = self._http.ask("GET", waiting.next(), longer_s=waiting.poll_s)
             except UnknownSaga:
-                # Its start may still be in an outbox.
-                time.sleep(max(0.0, min(_NOT_YET_S, left_s)))
+                time.sleep(waiting.not_yet_s)
             else:
-                if input is not ... and view.input_hash and view.input_hash != input_hash(encode(input)):
-                    raise StartConflict(saga_id, f"saga {saga_id} was started with other input than this")
-                if view.ended:
+                view = waiting.ended(msgspec.json.decode(answer, type=SagaView))
+                if view is not None:
                     return view
-                status = view.status
-            if left_s <= 0:
-                raise WaitTimeout(saga_id, status, timeout_s)
+            waiting.raise_if_over()
+
+    async def await_end(
+        self,
+        saga_id: str,
+        timeout_s: float = 60.0,
+        *,
+        input: Any = ...,  # noqa: A002 - See start.
+    ) -> SagaView:
+        """As `wait`, without blocking the event loop: any number of tasks may wait, each with a connection."""
+        waiting = Waiting(saga_id, timeout_s, input)
+        while True:
+            try:
+                answer = await self._http.aask("GET", waiting.next(), longer_s=waiting.poll_s)
+            except UnknownSaga:
+                await asyncio.sleep(waiting.not_yet_s)
+            else:
+                view = waiting.ended(msgspec.json.decode(answer, type=SagaView))
+                if view is not None:
+                    return view
+            waiting.raise_if_over()
 
     @property
     def acts(self) -> Acts:
@@ -242,10 +267,6 @@ class Client:
     def schedules(self) -> Schedules:
         """Sagas by the clock: add, list, pause, resume, remove. Needs `url` and a token that may."""
         return Schedules(self._http)
-
-    def _ask_after(self, saga_id: str, wait_s: float) -> SagaView:
-        answer = self._http.ask("GET", f"/sagas/{saga_id}?wait={wait_s:.3f}", longer_s=wait_s)
-        return msgspec.json.decode(answer, type=SagaView)
 
     def _message(self, start: wire.Start, headers: Mapping[str, str]) -> Message:
         return Message(
@@ -273,6 +294,28 @@ class Client:
                 "this client has no coordinator to ask: give it url=..., such as http://127.0.0.1:8080"
             )
         return self._door
+
+
+def _posted(start: wire.Start, traceparent: str | None) -> dict[str, Any]:
+    """What a start is as a request; one with a key may be repeated."""
+    body: dict[str, Any] = {"name": start.name, "input": start.input, "labels": start.labels}
+    if start.key is not None:
+        body["key"] = start.key
+    if start.version is not None:
+        body["version"] = start.version
+    return {
+        "body": msgspec.json.encode(body),
+        "headers": trace_headers(traceparent),
+        "repeatable": start.key is not None,
+    }
+
+
+def _signalled(signal: wire.Signal) -> dict[str, Any]:
+    return {
+        "path": f"/sagas/{signal.saga}/signals/{quote(signal.name)}",
+        "body": bytes(signal.payload),
+        "headers": {"Idempotency-Key": signal.id},
+    }
 
 
 class _Started(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from amends.participants.errors import SoftTimeLimit
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
 KEY_CHARS_MAX: Final = 255  # What payment providers take as an idempotency key.
@@ -70,6 +71,18 @@ class Ctx:
     def session(self) -> Session:
         """An ORM session on `connection`; it is flushed after the handler."""
         return self.workspace.session
+
+    @property
+    def asession(self) -> AsyncSession:
+        """For an async handler: an AsyncSession on `session`, in the same transaction; the same one at every call.
+
+        A statement waits in this handler's thread, whose event loop nobody else uses: tasks of the handler's own wait
+        with it. Objects that only an async connection has (`asession.connection()`, `asession.bind`) it cannot give.
+        Raises: MissingExtra.
+        """
+        from amends.participants.asyncio.sessions import async_session
+
+        return async_session(self.session)
 
     @property
     def idempotency_key(self) -> str:

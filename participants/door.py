@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Final
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from amends.participants.errors import (
     CoordinatorRefused,
@@ -78,20 +86,35 @@ class Door:
         request = Request(
             self._url + path, data=body, headers={**self._headers, **(headers or {})}, method=method
         )
-
-        def again(error: BaseException) -> bool:
-            return isinstance(error, _Untouched) or (repeatable and isinstance(error, CoordinatorUnavailable))
-
         try:
             for attempt in Retrying(
-                stop=stop_after_delay(self._retry_s),
-                wait=wait_random_exponential(multiplier=_FIRST_S, max=_LONGEST_S),
-                retry=retry_if_exception(again),
-                reraise=True,
+                stop=stop_after_delay(self._retry_s), wait=_waits(), retry=_retries(repeatable), reraise=True
             ):
                 with attempt:
                     return self._ask_once(request, self._timeout_s + longer_s)
         except _Untouched as error:  # A name of ours alone would puzzle whoever reads the traceback.
+            raise CoordinatorUnavailable(str(error)) from error.__cause__
+        raise AssertionError("tenacity gives at least one attempt")
+
+    async def aask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        repeatable: bool = True,
+        longer_s: float = 0.0,
+    ) -> bytes:
+        """As `ask`, without blocking the event loop. Cancelled, it leaves open whether the request was served."""
+        sent = {**self._headers, **(headers or {})}
+        try:
+            async for attempt in AsyncRetrying(
+                stop=stop_after_delay(self._retry_s), wait=_waits(), retry=_retries(repeatable), reraise=True
+            ):
+                with attempt:
+                    return await self._aask_once(method, path, sent, body, self._timeout_s + longer_s)
+        except _Untouched as error:
             raise CoordinatorUnavailable(str(error)) from error.__cause__
         raise AssertionError("tenacity gives at least one attempt")
 
@@ -108,6 +131,34 @@ class Door:
             raise kind(f"the coordinator at {self._url} cannot be reached: {error.reason}") from error
         except (OSError, HTTPException) as error:
             raise CoordinatorUnavailable(f"the coordinator at {self._url} broke off: {error}") from error
+
+    async def _aask_once(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout_s: float
+    ) -> bytes:
+        from amends.participants.asyncio.exchange import exchange
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                status, content = await exchange(method, self._url + path, headers, body)
+        except ConnectionRefusedError as error:
+            raise _Untouched(f"the coordinator at {self._url} cannot be reached: {error}") from error
+        except (OSError, HTTPException) as error:
+            told = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else error
+            raise CoordinatorUnavailable(f"the coordinator at {self._url} broke off: {told}") from error
+        if not 200 <= status < 300:
+            raise _meaning(status, content)
+        return content
+
+
+def _waits() -> wait_random_exponential:
+    return wait_random_exponential(multiplier=_FIRST_S, max=_LONGEST_S)
+
+
+def _retries(repeatable: bool) -> Callable[[RetryCallState], bool]:
+    def again(error: BaseException) -> bool:
+        return isinstance(error, _Untouched) or (repeatable and isinstance(error, CoordinatorUnavailable))
+
+    return retry_if_exception(again)
 
 
 def _meaning(status: int, body: bytes) -> ParticipantError:

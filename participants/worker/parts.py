@@ -158,6 +158,14 @@ class Parts:
         """Whether all its queues are being consumed."""
         return all(lane.connected for lane in self._lanes)
 
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """What keeps it from working, in words; nothing if it works."""
+        of_relay = () if self._relay is None else self._relay.status().waits_for
+        told = (("the database", self.gate.is_open), ("the broker", self.broker_up))
+        own = [what for what, is_well in told if not is_well]
+        return (*own, *(what for what in of_relay if what not in own))
+
     def start(self) -> None:
         """Start every thread."""
         self._sender.start()

@@ -88,6 +88,17 @@ class Worker:
         self._stop_asked = threading.Event()
         self._overdue = False
 
+    @property
+    def name(self) -> str:
+        """Whose commands it takes."""
+        return self.participant.name
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """What keeps it from working, in words; nothing if it works. Without I/O."""
+        parts = self._parts
+        return ("to be started",) if parts is None else parts.waits_for
+
     def start(self) -> None:
         """Begin to work, in threads. A database or broker that is away is waited for.
 
