@@ -120,7 +120,10 @@ def _put_sqlalchemy(connection: Connection, message: Message, table: str, schema
     dialect = connection.dialect.name
     require_known(dialect)
     driver: Any = connection.connection.dbapi_connection
-    if getattr(driver, "autocommit", None) is True or (is_mysql(dialect) and drivers.commits_alone(driver)):
+    # Not every driver tells: sqlite3's own words for it are another dialect's ordinary state.
+    chosen = connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT"
+    of_mysql = is_mysql(dialect) and drivers.commits_alone(driver)
+    if getattr(driver, "autocommit", None) is True or chosen or of_mysql:
         raise UnsupportedSession(drivers.AUTOCOMMIT)
     outbox = _table(table, schema)
     with not_installed(outbox.fullname, DBAPIError):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any, Final, NoReturn, cast
 
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
@@ -29,19 +30,19 @@ class HandlerAsyncSession(AsyncSession):
         return await self.run_sync(lambda session: session.execute(statement, params, **given))
 
     async def connection(self, *_arguments: Any, **_options: Any) -> NoReturn:
-        """Not here. Raises: NotImplementedError."""
-        raise NotImplementedError(
+        """Not here. Raises: InvalidRequestError."""
+        raise InvalidRequestError(
             "a handler's AsyncSession has no AsyncConnection; use execute(), or ctx.connection, which is a plain one"
         )
 
     async def stream(self, *_arguments: Any, **_options: Any) -> NoReturn:
-        """Not here. Raises: NotImplementedError."""
-        raise NotImplementedError(
+        """Not here. Raises: InvalidRequestError."""
+        raise InvalidRequestError(
             "a handler's AsyncSession does not stream; use execute(), and limit its rows"
         )
 
     async def stream_scalars(self, *_arguments: Any, **_options: Any) -> NoReturn:
-        """Not here. Raises: NotImplementedError."""
+        """Not here. Raises: InvalidRequestError."""
         await self.stream()
 
 
