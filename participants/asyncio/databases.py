@@ -8,13 +8,15 @@ from sqlalchemy import URL, Engine, make_url
 
 from amends.db.errors import UnsupportedDatabase
 
-# What reaches the same server in plain code. A worker brings its own driver: psycopg 3, or Python's sqlite3.
+# What reaches the same server in plain code. A worker brings its own driver: psycopg 3, pymysql or Python's sqlite3.
 _PLAIN: Final = {
     "postgresql+asyncpg": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
     "postgresql+psycopg_async": "postgresql+psycopg",
     "postgresql+psycopg2": "postgresql+psycopg",
     "sqlite+aiosqlite": "sqlite",
+    "mysql+aiomysql": "mysql+pymysql",
+    "mysql+asyncmy": "mysql+pymysql",
 }
 
 

@@ -275,8 +275,8 @@ def test_settings_that_are_missing_or_wrong_are_told_by_name(monkeypatch: pytest
         starts(amends_lifespan(one(), broker="memory://"))
     with pytest.raises(InvalidSetting, match="AMENDS_BROKER_URL"):
         starts(amends_lifespan(one(), database="sqlite:///x.sqlite"))
-    with pytest.raises(InvalidSetting, match="mysql"):
-        starts(amends_lifespan(one(), database="mysql://host/name", broker="memory://x"))
+    with pytest.raises(InvalidSetting, match="oracle"):
+        starts(amends_lifespan(one(), database="oracle://host/name", broker="memory://x"))
     with pytest.raises(ValueError, match="service="):
         starts(amends_lifespan(database="sqlite:///x.sqlite", broker="memory://x"))
     with pytest.raises(ValueError, match="threads"):
@@ -321,6 +321,7 @@ def test_a_start_that_is_cancelled_leaves_no_thread(lifespan_of: LifespanOf) -> 
         ("postgresql+asyncpg://u@h/d?ssl=require", "postgresql+psycopg://u@h/d?sslmode=require"),
         ("postgresql+psycopg_async://h/d", "postgresql+psycopg://h/d"),
         ("sqlite+aiosqlite:///shop.sqlite", "sqlite:///shop.sqlite"),
+        ("mysql+asyncmy://u@h/d", "mysql+pymysql://u@h/d"),
         ("postgresql+psycopg://h/d", "postgresql+psycopg://h/d"),
     ],
 )

@@ -340,32 +340,6 @@ def test_aput_works_in_an_async_session(participant_database: Engine) -> None:
     assert list(asyncio.run(shop())) == ids(participant_database)
 
 
-@pytest.mark.parametrize("driver", ["postgresql+asyncpg", "sqlite+aiosqlite"])
-def test_aput_works_on_other_async_drivers(
-    participant_database: Engine, sqlite_database: Engine, driver: str
-) -> None:
-    database = participant_database if driver.startswith("postgresql") else sqlite_database
-
-    async def shop() -> list[int]:
-        engine = create_async_engine(database.url.set(drivername=driver))
-        async with AsyncSession(engine) as session_, session_.begin():
-            kept = [await aput(session_, message(1, key="a")), await aput(session_, message(2, delay_s=9))]
-            with pytest.raises(RuntimeError, match="only this part"):
-                async with session_.begin_nested():
-                    await aput(session_, message(3))
-                    raise RuntimeError("only this part")
-        async with engine.connect() as opened:
-            await aput(opened, message(4))
-            await opened.rollback()
-        with pytest.raises(UnsupportedSession, match="begin a transaction"):
-            async with engine.connect() as opened:
-                await aput(await opened.execution_options(isolation_level="AUTOCOMMIT"), message(5))
-        await engine.dispose()
-        return kept
-
-    assert asyncio.run(shop()) == list(ids(database))
-
-
 def test_aput_works_on_an_async_connection(participant_database: Engine) -> None:
     async def shop() -> int:
         engine = asynchronous(participant_database)
