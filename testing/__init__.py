@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from amends.testing.bench import Letter, ParticipantBench
     from amends.testing.commands import Asked, confirm, do, fence, undo
+    from amends.testing.crashing import crash_everywhere
     from amends.testing.errors import (
         CrashFound,
         NotAwaited,
@@ -56,6 +57,7 @@ _HOMES: Final = {
     ),
     "bench": ("Letter", "ParticipantBench"),
     "commands": ("Asked", "confirm", "do", "fence", "undo"),
+    "crashing": ("crash_everywhere",),
     "errors": ("CrashFound", "NotAwaited", "NotServed", "TestKitError", "UnknownStep", "WrongAnswer"),
     "happenings": (
         "after", "compensate", "deadline", "edit", "finish", "force", "retry", "signal", "skip", "told",
@@ -66,9 +68,9 @@ _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in name
 
 __all__ = [
     "Answer", "Asked", "CrashFound", "Letter", "NotAwaited", "NotServed", "ParticipantBench", "Story",
-    "TestKitError", "UnknownStep", "WrongAnswer", "after", "compensate", "confirm", "deadline", "do", "done",
-    "edit", "expired", "failed", "fence", "finish", "force", "never", "nothing", "refused", "retry", "signal",
-    "silence", "skip", "stuck", "told", "undo", "unknown",
+    "TestKitError", "UnknownStep", "WrongAnswer", "after", "compensate", "confirm", "crash_everywhere", "deadline",
+    "do", "done", "edit", "expired", "failed", "fence", "finish", "force", "never", "nothing", "refused", "retry",
+    "signal", "silence", "skip", "stuck", "told", "undo", "unknown",
 ]  # fmt: skip
 
 
