@@ -18,7 +18,9 @@ from amends.db.crashpoints import CRASH_POINTS
 from amends.db.errors import InvalidSetting
 from amends.db.logs import LogFormat
 from amends.outbox.broker import open_broker
+from amends.outbox.config import seal_settings
 from amends.outbox.errors import UnsupportedBroker
+from amends.outbox.sealing import Seal
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 _PREFIX: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}")
@@ -36,6 +38,7 @@ class CoordinatorSettings:
     tokens: Tokens
     log_format: LogFormat
     crash_at: str | None
+    seal: Seal | None = None
 
     def __repr__(self) -> str:
         """Without the URLs, which hold passwords."""
@@ -71,6 +74,7 @@ def coordinator_settings(
         tokens=Tokens.parse(env.text(TOKENS) or ""),
         log_format=log_format(env),
         crash_at=_crash_at(env),
+        seal=seal_settings(env),
     )
     if not settings.tokens and not is_loopback(settings.host):
         raise InvalidSetting(

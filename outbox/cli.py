@@ -71,7 +71,7 @@ def run(settings: RelaySettings) -> None:
     ClickException if a part of the relay dies.
     """
     database = open_engine(settings.database_url, pool_max=4, label="amends relay")
-    broker = open_broker(settings.broker_url, name="amends relay")
+    broker = open_broker(settings.broker_url, name="amends relay", seal=settings.seal)
     metrics = MetricsServer()
     metadata = MetaData()
     relay = Relay(

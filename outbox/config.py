@@ -1,22 +1,29 @@
 """The relay's settings: the only module of this package that reads the environment.
 
 AMENDS_DATABASE_URL, AMENDS_BROKER_URL (both also as NAME_FILE), AMENDS_PREFIX, AMENDS_SERVICE, AMENDS_METRICS_PORT,
-AMENDS_LOG_FORMAT, AMENDS_CRASH_AT. What is given on the command line comes first.
+AMENDS_LOG_FORMAT, AMENDS_CRASH_AT; AMENDS_SIGNING_KEYS (also as NAME_FILE), AMENDS_UNSIGNED, AMENDS_CODEC. What is
+given on the command line comes first.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
+import sys
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from amends.db.config import Environment
 from amends.db.crashpoints import CRASH_POINTS
 from amends.db.errors import InvalidSetting
 from amends.db.logs import LogFormat
 from amends.outbox.broker import open_broker
-from amends.outbox.errors import UnsupportedBroker
+from amends.outbox.errors import InvalidSigningKeys, UnsupportedBroker
 from amends.outbox.putting import TABLE
+
+if TYPE_CHECKING:
+    from amends.outbox.sealing import Codec, Seal
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,59}")
 _TABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,49}")
@@ -34,6 +41,7 @@ class RelaySettings:
     metrics_port: int | None
     log_format: LogFormat
     crash_at: str | None
+    seal: Seal | None = None
 
     def __repr__(self) -> str:
         """Without secrets."""
@@ -74,7 +82,41 @@ def relay_settings(
         metrics_port=env.whole_number("AMENDS_METRICS_PORT", 0, 1, 65_535) or None,
         log_format="json" if env.choice("AMENDS_LOG_FORMAT", "text", ("text", "json")) == "json" else "text",
         crash_at=_crash_at(env),
+        seal=seal_settings(env),
     )
+
+
+def seal_settings(env: Environment) -> Seal | None:
+    """How messages are signed and coded; None if neither is asked for. Raises: InvalidSetting."""
+    keys, codec = env.text("AMENDS_SIGNING_KEYS"), env.text("AMENDS_CODEC")
+    unsigned = env.choice("AMENDS_UNSIGNED", "refuse", ("refuse", "accept"))
+    if keys is None and codec is None:
+        return None
+    from amends.outbox.sealing import Seal, SigningKeys
+
+    try:
+        parsed = None if keys is None else SigningKeys.parse(keys)
+    except InvalidSigningKeys as error:
+        raise InvalidSetting("AMENDS_SIGNING_KEYS", f"must be ID=BASE64,ID=BASE64...: {error}") from None
+    return Seal(keys=parsed, codec=_codec(codec), accept_unsigned=unsigned == "accept")
+
+
+def _codec(reference: str | None) -> Codec | None:
+    """The object that `module:object` names; the current directory may be imported from."""
+    if reference is None:
+        return None
+    module, colon, name = reference.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found = getattr(importlib.import_module(module), name) if colon else None
+    except (ImportError, AttributeError) as error:
+        raise InvalidSetting("AMENDS_CODEC", f"cannot be loaded: {error}") from None
+    if not all(hasattr(found, needed) for needed in ("name", "decodes", "encode", "decode")):
+        raise InvalidSetting(
+            "AMENDS_CODEC", "must be module:object of a codec, with name, decodes, encode and decode"
+        )
+    return cast("Codec", found)
 
 
 def _broker_url(env: Environment) -> str:

@@ -8,6 +8,8 @@ OutboxError
 +-- UnsupportedTask       a Celery task that cannot be sent through an outbox; the message names the mend
 +-- UnsupportedSession    `put` was given something that is no session or connection it knows
 +-- UnsupportedBroker     a broker URL of a scheme that has no driver
++-- InvalidSigningKeys    keys for signatures that cannot be used; never repeats one
++-- CodecUnavailable      what a codec of bodies needs is away (amends.outbox.sealing); messages wait
 +-- InvalidContract       a contract file that cannot be read; says where
 +-- OutboxNotInstalled    the outbox table is missing; run the migration
 """
@@ -57,6 +59,10 @@ class UnsupportedSession(OutboxError):
 
 class UnsupportedBroker(OutboxError):
     """A broker URL of a scheme that has no driver."""
+
+
+class InvalidSigningKeys(OutboxError):
+    """Keys for signatures that cannot be used."""
 
 
 class InvalidContract(OutboxError):

@@ -84,7 +84,11 @@ class Publisher(Protocol):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One message from a queue. `tag` is the consumer's handle, never reused by it, also not after a reconnect."""
+    """One message from a queue. `tag` is the consumer's handle, never reused by it, also not after a reconnect.
+
+    `fault` is why it must not be believed, such as a signature that does not fit: put it to the dead letters, and send
+    nothing to where its headers say.
+    """
 
     tag: int
     queue: str
@@ -100,6 +104,7 @@ class Delivery(msgspec.Struct, frozen=True):
     delivery_count: int = 0  # how often the queue has delivered it before, as far as the broker tells
     size_bytes: int = 0
     expiration: str = ""  # how long the broker would have kept it: milliseconds, as text; empty: for ever
+    fault: str = ""
 
 
 class Consumer(Protocol):

@@ -122,6 +122,8 @@ class Receipts:
 
 def read_receipt(delivery: Delivery) -> wire.Receipt:
     """The receipt in a message. Raises: MalformedMessage, saying why it is none."""
+    if delivery.fault:
+        raise MalformedMessage(delivery.fault)
     if delivery.content_encoding.lower() not in _PLAIN:
         raise MalformedMessage(f"content encoding {delivery.content_encoding[:40]!r}; send plain JSON")
     if len(delivery.body) > BODY_BYTES_MAX:

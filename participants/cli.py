@@ -71,7 +71,7 @@ def participant(
     """Obey the commands of a participant: `amends participant shop.payments:payments`.
 
     Any number may run side by side. SIGTERM and SIGINT let them finish what is under way and hand the rest back.
-    AMENDS_LOG_FORMAT: text, json.
+    AMENDS_LOG_FORMAT: text, json. AMENDS_SIGNING_KEYS, AMENDS_UNSIGNED, AMENDS_CODEC: signed and coded messages.
     """
     settings = participant_settings(
         database=database, broker=broker, prefix=prefix, service=service, metrics_port=metrics_port
@@ -86,6 +86,7 @@ def participant(
             prefix=settings.prefix,
             service=settings.service,
             metrics_port=settings.metrics_port,
+            seal=settings.seal,
             threads=threads,
             undo_threads=undo_threads,
             processes=processes,

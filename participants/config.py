@@ -8,12 +8,15 @@ the command line comes first.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from amends.db.config import Environment
-from amends.outbox.config import RelaySettings, relay_settings
+from amends.outbox.config import RelaySettings, relay_settings, seal_settings
 from amends.participants.client import Client
 from amends.participants.door import Door
+
+if TYPE_CHECKING:
+    from amends.outbox.sealing import Seal
 
 DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
@@ -52,6 +55,11 @@ def task_settings(database: str | None, environment: Environment | None = None) 
     """AMENDS_DATABASE_URL, unless `database` is given. Raises: InvalidSetting, naming the variable."""
     env = environment or Environment.of_this_process()
     return TaskSettings(database or env.database_url(), env.text("AMENDS_CRASH_AT"))
+
+
+def seal_from_environment(environment: Environment | None = None) -> Seal | None:
+    """What AMENDS_SIGNING_KEYS, AMENDS_UNSIGNED and AMENDS_CODEC say of messages. Raises: InvalidSetting."""
+    return seal_settings(environment or Environment.of_this_process())
 
 
 def door_from_environment(service: str, environment: Environment | None = None) -> Door:

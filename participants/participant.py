@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from amends.outbox.message import Message
     from amends.outbox.observer import OutboxObserver
     from amends.outbox.ports import Broker
+    from amends.outbox.sealing import Seal
     from amends.participants.events.types import EventType
     from amends.participants.metrics import ParticipantMetrics
     from amends.participants.worker.inbound import Inbound
@@ -209,13 +210,15 @@ class Participant:
         metrics: ParticipantMetrics | None = None,
         outbox_observer: OutboxObserver | None = None,
         metrics_port: int | None = None,
+        seal: Seal | None = None,
         **settings: Any,
     ) -> Worker:
         """A worker for this participant, on its database and a broker; `.run()` it, or `.start()` and `.stop()` it.
 
         `settings` are those of `WorkerSettings`: `threads=4, undo_threads=2, processes=1` and more. `service` names
         the queue for the receipts of this database's outbox; by default it is the participant's name. `metrics` and
-        `outbox_observer` count; `metrics_port` is where `run` serves Prometheus's default registry.
+        `outbox_observer` count; `metrics_port` is where `run` serves Prometheus's default registry. Where `broker`
+        is a URL, `seal` signs and codes messages.
 
         Raises: ValueError for settings that cannot work, UnsupportedDatabase, UnsupportedBroker.
         """
@@ -232,6 +235,7 @@ class Participant:
             metrics=metrics,
             outbox_observer=outbox_observer,
             metrics_port=metrics_port,
+            seal=seal,
         )
 
     def _register(

@@ -58,7 +58,8 @@ def coordinator(sagas: tuple[str, ...], host: str | None, port: int | None) -> N
     """Run a coordinator: engine, relay and HTTP door in this process.
 
     Settings by environment: AMENDS_DATABASE_URL, AMENDS_BROKER_URL, AMENDS_PREFIX, AMENDS_HTTP_HOST,
-    AMENDS_HTTP_PORT, AMENDS_TOKENS, AMENDS_LOG_FORMAT (text, json). Secrets also as NAME_FILE. Any number may
+    AMENDS_HTTP_PORT, AMENDS_TOKENS, AMENDS_LOG_FORMAT (text, json), AMENDS_SIGNING_KEYS, AMENDS_UNSIGNED (refuse,
+    accept), AMENDS_CODEC. Secrets also as NAME_FILE. Any number may
     share one database and broker. SIGTERM and SIGINT let it finish what is under way.
     """
     settings = coordinator_settings(host=host, port=port)
@@ -114,7 +115,7 @@ def _apply(catalog: Catalog, sagas: list[Saga]) -> None:
 
 def _run(settings: CoordinatorSettings, database: Engine, doors: Engine, stop: threading.Event) -> None:
     registry = new_registry()
-    broker = open_broker(settings.broker_url)
+    broker = open_broker(settings.broker_url, seal=settings.seal)
     engine = Coordinator(
         database,
         broker,

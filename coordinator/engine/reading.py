@@ -37,6 +37,9 @@ def read(delivery: Delivery, *, body_bytes_max: int) -> AnyItem:
 
     Compressed messages are refused by their header, before anything is unpacked.
     """
+    if delivery.fault:
+        # Never receipted: where to is what its headers say, and they are not believed.
+        return replace(_dead(delivery, delivery.fault), receipt=None)
     if delivery.content_encoding.lower() not in PLAIN_ENCODINGS:
         return _dead(delivery, f"compressed ({delivery.content_encoding}): send plain JSON")
     if len(delivery.body) > body_bytes_max:

@@ -69,6 +69,8 @@ class Inbound:
 
 def read_inbound(delivery: Delivery, *, participant: str, prefix: str) -> Inbound:
     """The command in a message. Raises: Undeliverable, saying why."""
+    if delivery.fault:
+        raise Undeliverable(delivery.fault)
     if delivery.content_encoding.lower() not in _PLAIN:
         raise Undeliverable(
             f"content encoding {delivery.content_encoding[:40]!r} is refused; send plain JSON"

@@ -27,6 +27,7 @@ from amends.participants.worker.settings import WorkerSettings
 from amends.participants.worker.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from amends.outbox.sealing import Seal
     from amends.participants.participant import Participant
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Worker:
         metrics: ParticipantMetrics | None = None,
         outbox_observer: OutboxObserver | None = None,
         metrics_port: int | None = None,
+        seal: Seal | None = None,
     ) -> None:
         """`metrics_port` is where `run` serves metrics; with several processes, the first one's: the others follow.
 
@@ -78,7 +80,9 @@ class Worker:
             event_threads=threads_of(participant),
         )
         self._broker = (
-            open_broker(broker, name=f"amends {participant.name}") if isinstance(broker, str) else broker
+            open_broker(broker, name=f"amends {participant.name}", seal=seal)
+            if isinstance(broker, str)
+            else broker
         )
         if settings.processes > 1 and isinstance(broker, str) and broker.startswith(f"{MEMORY_SCHEME}://"):
             raise ValueError(

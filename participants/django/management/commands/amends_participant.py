@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from amends.db.errors import DatabaseError
+from amends.participants.config import seal_from_environment
 from amends.participants.django.database import worker_url
 from amends.participants.django.settings import AmendsSettings, amends_settings
 from amends.participants.errors import InvalidHandler, NotLoadable
@@ -100,6 +101,7 @@ def worker_of(participant: Participant, settings: AmendsSettings, **options: Any
         broker=settings.broker_url,
         prefix=settings.prefix,
         service=settings.service,
+        seal=seal_from_environment(),
         **options,
     )
 
