@@ -48,7 +48,9 @@ class Arrival:
 
 
 def plain_body(delivery: Delivery) -> bytes:
-    """The body. Raises: MalformedMessage for a compressed or oversized one."""
+    """The body. Raises: MalformedMessage for a compressed or oversized one, and one that must not be believed."""
+    if delivery.fault:
+        raise MalformedMessage(delivery.fault)
     if delivery.content_encoding.lower() not in _PLAIN:
         raise MalformedMessage(
             f"content encoding {delivery.content_encoding[:40]!r} is refused; send plain JSON"
