@@ -15,8 +15,8 @@ from amends.db.engines import transaction
 from examples.servers import servers
 from examples.shop.bank import Bank, open_bank
 from examples.shop.books import check_books
-from examples.shop.cases import BAD_ORDERS, NEWCOMERS, SHELVES, Case, good_orders
-from examples.shop.town import Town, town
+from examples.shop.cases import BAD_ORDERS, CUSTOMER, HEARD, LEAVER, NEWCOMERS, SHELVES, Case, good_orders
+from examples.shop.town import SERVICES, Town, town
 from examples.verdict import Verdict
 
 WAVE = 8
@@ -31,6 +31,7 @@ def main() -> None:
         stock(shop)
         click.echo("six services are up")
         await_ends(shop, "sign-ups", ask(shop, "users", NEWCOMERS), verdict)
+        live_a_little(shop, verdict)
         for service in KILLED:
             order_and_kill(shop, service, verdict)
         await_ends(shop, "orders that fail", ask(shop, "orders", BAD_ORDERS), verdict)
@@ -65,6 +66,30 @@ def await_ends(shop: Town, what: str, asked: list[tuple[str, Case]], verdict: Ve
     amended = [case.why for _, case in asked if case.why is not None]
     told = f", {len(amended)} amended: {'; '.join(amended)}" if amended else ""
     click.echo(f"{what}: {len(asked) - len(amended)} completed{told}")
+
+
+def live_a_little(shop: Town, verdict: Verdict) -> None:
+    """Users log in, change their names and passwords, and leave, while one of those who listen is dead."""
+    shop.workers["notifications"].kill()
+    shop.ask("users", "POST", f"/users/{CUSTOMER}/login")
+    shop.ask("users", "POST", f"/users/{CUSTOMER}/password", {"password": "correct horse"})
+    shop.ask("users", "PATCH", f"/users/{CUSTOMER}", {"name": "Anna"})
+    shop.ask("users", "DELETE", f"/users/{LEAVER}")
+    shop.workers["notifications"].start()
+    warned = "SELECT text FROM notifications_mail WHERE text LIKE 'was this you%' ORDER BY text"
+    mails = ["was this you: user.login?", "was this you: user.password_changed?"]
+    shop.until("the mails are sent", lambda: shop.rows("notifications", warned) == mails)
+    customers = "SELECT name, gone FROM orders_customer ORDER BY gone"
+    told = [("Anna", False), ("", True)]
+    shop.until("the orders know", lambda: shop.rows("orders", customers) == told)
+    for service, table in (("notifications", "notifications_preference"), ("shipping", "shipping_default")):
+        left = f"SELECT email FROM {table}"
+        shop.until(f"{service} forgets", lambda s=service, q=left: shop.rows(s, q) == [CUSTOMER])
+    # A copy of an event, or one for others, would have left a row more.
+    heard = "SELECT path, count(*) FROM amends_barrier WHERE path LIKE 'on:%' GROUP BY path ORDER BY path"
+    counts = {service: dict(shop.rows(service, heard)) for service in SERVICES}
+    verdict.equal("who has heard how many events", {name: one for name, one in counts.items() if one}, HEARD)
+    click.echo("users' events: " + "; ".join(f"{name} {sum(one.values())}" for name, one in HEARD.items()))
 
 
 def order_and_kill(shop: Town, service: str, verdict: Verdict) -> None:

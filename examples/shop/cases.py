@@ -9,6 +9,13 @@ from typing import Any, Final
 from examples.shop.bank import DECLINED
 
 CUSTOMER: Final = "ann@example.com"
+LEAVER: Final = "bob@example.com"
+# How many events of the users each handler is to have heard, each once: two are created, one is updated, one deleted.
+HEARD: Final = {
+    "orders": {"on:forget_customer": 1, "on:keep_customer": 3},
+    "shipping": {"on:forget_defaults": 1},
+    "notifications": {"on:forget_preferences": 1, "on:warn": 2},
+}
 # Pieces, and cents each.
 SHELVES: Final = {"tea": (200, 400), "pot": (3, 2_500), "gong": (5, 90_000)}
 
@@ -45,7 +52,7 @@ def order(number: str, **other: Any) -> dict[str, Any]:
 
 NEWCOMERS: Final = (
     Case(newcomer(CUSTOMER)),
-    Case(newcomer("bob@example.com", country="FR")),
+    Case(newcomer(LEAVER, country="FR")),
     Case(newcomer("nobody@example.com", name=" "), "no name"),
     Case(newcomer("cat@example.org"), "no role"),
     Case(newcomer("dan@example.com", country="XX"), "nobody carries to XX"),

@@ -24,12 +24,21 @@ from amends.db.engines import open_engine, transaction
 from amends.db.guarded import Guarded
 from amends.db.migrate import migrate
 from amends.db.private_postgres import free_port, tail
+from amends.outbox.broker import open_broker
+from amends.outbox.ports import event_queue
 from amends.participants import Client
 from examples.servers import Servers
 
 SERVICES: Final = ("users", "orders", "inventory", "payments", "shipping", "notifications")
 WITH_PAGES: Final = ("users", "orders")
 SAGAS: Final = ("place_order", "fulfil", "onboard", "reconcile")
+SUBSCRIBERS: Final = (
+    ("orders", "keep_customer"),
+    ("orders", "forget_customer"),
+    ("shipping", "forget_defaults"),
+    ("notifications", "warn"),
+    ("notifications", "forget_preferences"),
+)
 ROOT: Final = Path(__file__).parents[2]
 READY_S: Final = 60.0
 
@@ -42,6 +51,8 @@ class Town:
         self._directory = directory
         self._stack = stack
         self._gateway_url = gateway_url
+        self._broker = open_broker(at.broker_url)
+        stack.callback(self._broker.close)
         self.databases = {name: self._database() for name in SERVICES}
         self.coordinator = self._database()
         self._ports = {name: free_port() for name in ("coordinator", "payments", *WITH_PAGES)}
@@ -76,12 +87,18 @@ class Town:
         for name in self._ports:
             path = {"coordinator": "/readyz", "payments": "/metrics"}.get(name, f"/{name}")
             self.until(f"{name} answers", partial(_answers, self._url(name) + path))
+        self.until("everybody listens", self._all_listen)
 
     def post(self, service: str, body: dict[str, Any]) -> str:
         """Ask a service's page for something; the saga that it has started."""
-        request = Request(f"{self._url(service)}/{service}", json.dumps(body).encode(), method="POST")
+        return str(json.loads(self.ask(service, "POST", f"/{service}", body))["saga"])
+
+    def ask(self, service: str, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        """What a service's page answers. Raises: URLError."""
+        request = Request(self._url(service) + path, json.dumps(body).encode(), method=method)
         with urlopen(request) as answer:
-            return str(json.loads(answer.read())["saga"])
+            said: bytes = answer.read()
+            return said
 
     def breaker_state(self) -> int:
         """Of the payment gateway's: 0 closed, 1 half-open, 2 open."""
@@ -111,6 +128,13 @@ class Town:
                 )
                 raise TimeoutError(f"not within {limit_s:g} s: {what}; the logs end:\n{logs}")
             time.sleep(0.05)
+
+    def _all_listen(self) -> bool:
+        """Whether every subscriber has its queue, which collects from then on, whoever runs."""
+        queues = [event_queue(self._at.prefix, *one) for one in SUBSCRIBERS]
+        return all(
+            state and state.consumers for state in self._broker.look(queues, timeout_s=READY_S).values()
+        )
 
     def _database(self) -> Engine:
         engine = open_engine(self._at.database())

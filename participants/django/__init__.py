@@ -20,6 +20,6 @@ from amends.db.errors import MissingExtra
 if find_spec("django") is None:
     raise MissingExtra("amends.participants.django", "django")
 
-from amends.participants.django.transactions import client, put, start
+from amends.participants.django.transactions import client, emit, put, signal, start
 
-__all__ = ["client", "put", "start"]
+__all__ = ["client", "emit", "put", "signal", "start"]

@@ -20,6 +20,8 @@ from amends.outbox.message import Message
 from amends.participants.client import Client
 from amends.participants.django.settings import AmendsSettings, amends_settings
 from amends.participants.django.tables import VENDORS
+from amends.participants.events.emitting import emit as emit_event
+from amends.participants.events.types import EventType
 from amends.participants.starts import SagaOrName
 
 
@@ -56,6 +58,49 @@ def put(message: Message, *, using: str | None = None) -> int:
     """
     with joined(using) as connection:
         return put_message(connection, message)
+
+
+def signal(
+    saga_id: str, name: str, payload: Any = None, *, message_id: str | None = None, using: str | None = None
+) -> None:
+    """Give a saga a signal if, and only if, the current transaction commits (S1).
+
+    As `amends.participants.Client.signal`. Raises: as that does, and as `joined` does.
+    """
+    with joined(using) as connection:
+        client().signal(connection, saga_id, name, payload, message_id=message_id)
+
+
+def emit(
+    type: str | EventType,  # noqa: A002 - CloudEvents' word.
+    data: Any = None,
+    *,
+    version: int | None = None,
+    key: str | None = None,
+    subject: str = "",
+    id: str | None = None,  # noqa: A002 - CloudEvents' word.
+    traceparent: str | None = None,
+    using: str | None = None,
+) -> str:
+    """Tell the world of an event if, and only if, the current transaction commits; gives its id.
+
+    As `amends.participants.emit`, from `/` and AMENDS["SERVICE"], with the prefix of `settings.AMENDS`. Raises: as that
+    does, and as `joined` does.
+    """
+    chosen = amends_settings()
+    with joined(using) as connection:
+        return emit_event(
+            connection,
+            type,
+            data,
+            source=f"/{chosen.service}",
+            version=version,
+            key=key,
+            subject=subject,
+            id=id,
+            prefix=chosen.prefix,
+            traceparent=traceparent,
+        )
 
 
 @contextmanager

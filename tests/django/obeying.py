@@ -36,8 +36,9 @@ def one(work: Callable[[str, Ctx], Any]) -> Participant:
 class Service:
     """One participant, its worker and who asks it."""
 
-    def __init__(self, coordinator: FakeCoordinator, engine: Engine) -> None:
+    def __init__(self, coordinator: FakeCoordinator, engine: Engine, prefix: str) -> None:
         self.coordinator = coordinator
+        self.prefix = prefix
         self._engine = engine
 
     def ask(self, name: str, args: object = None, **fields: Any) -> Reply:
@@ -74,7 +75,7 @@ def at_work(participant: Participant, engine: Engine, **settings: Any) -> Iterat
     )
     worker.start()
     try:
-        yield Service(coordinator, engine)
+        yield Service(coordinator, engine, prefix)
     finally:
         worker.stop()
         coordinator.close()

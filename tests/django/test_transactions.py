@@ -18,8 +18,8 @@ from amends.db.participant import create
 from amends.outbox import wire
 from amends.outbox.errors import MessageTooLarge, OutboxNotInstalled
 from amends.outbox.message import Message
-from amends.participants import InvalidInput
-from amends.participants.django import client, put, start
+from amends.participants import EventType, InvalidInput
+from amends.participants.django import client, emit, put, signal, start
 from tests.django.project import databases, entry
 from tests.django.shop.models import Order
 
@@ -48,6 +48,33 @@ def test_a_saga_starts_with_the_transaction_that_tells_of_it(migrated: Engine) -
     sent = msgspec.json.decode(bytes(row.body), type=wire.Start)
     assert (row.routing_key, sent.saga, sent.labels) == ("amends.coordinator", saga, {"shop": "north"})
     assert row.needs_receipt
+
+
+def test_events_and_signals_share_its_fate_too(migrated: Engine) -> None:
+    """Guard: `joined`. The event says who tells it, as `settings.AMENDS` does."""
+    saga = wire.saga_id_of("place-order", "1")
+    with transaction.atomic():
+        Order.objects.create(number="1")
+        event = emit(EventType("order.placed", dict[str, str], version=2), {"number": "1"}, key="order-1")
+        signal(saga, "approved", {"by": "mia"})
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        emit("order.placed", {"number": "2"})
+        signal(saga, "approved")
+        raise ZeroDivisionError
+    with pytest.raises(TransactionManagementError, match="joins a transaction"):
+        emit("order.placed")
+    with pytest.raises(InvalidInput, match="data"), transaction.atomic():
+        emit(EventType("order.placed", dict[str, str]), {"number": 2})
+
+    assert stored(migrated) == ["order.placed", wire.SIGNAL]
+    with migrated.connect() as connection:
+        row = connection.execute(
+            text("SELECT exchange, body, ordering_key FROM amends_outbox ORDER BY id")
+        ).first()
+    assert row is not None
+    told = msgspec.json.decode(bytes(row.body), type=wire.DomainEvent)
+    assert (row.exchange, row.ordering_key) == ("amends.events", "order-1")
+    assert (told.id, told.source, told.dataversion) == (event, "/shop", 2)
 
 
 def test_what_is_rolled_back_never_was(migrated: Engine) -> None:

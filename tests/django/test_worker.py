@@ -13,11 +13,13 @@ from sqlalchemy import Engine
 from amends.outbox import wire
 from amends.outbox.wire import Outcome
 from amends.participants import Ctx, Participant, Refused
-from amends.participants.django import start
+from amends.participants.django import emit, start
+from amends.participants.events.emitting import make_event
 from tests.django.obeying import at_work, end_backend, one
 from tests.django.project import databases, entry
 from tests.django.shop.models import Order
 from tests.participants.coordinator import again, command
+from tests.waiting import eventually
 
 
 def test_what_the_orm_writes_commits_with_the_barrier_and_once(postgresql: Engine) -> None:
@@ -248,3 +250,26 @@ def test_outside_of_handlers_django_has_its_own_connection_again(postgresql: Eng
     ((_, wrapper),) = left
     assert (wrapper.connection, wrapper.in_atomic_block, wrapper.atomic_blocks) == (None, False, [])
     assert not {"connect", "commit", "rollback", "on_commit"} & set(vars(wrapper))
+
+
+def test_a_handler_of_events_uses_it_too(postgresql: Engine) -> None:
+    """Every copy but one changes nothing. Guards: `surrounded` of subscriptions; the barrier, which knows a copy."""
+    participant = Participant("one")
+
+    @participant.on("order.placed")
+    def note(data: str) -> None:
+        Order.objects.create(number=data)
+        emit("order.noted", {"number": data})
+
+    with at_work(participant, postgresql) as service:
+        event = make_event("order.placed", "7", source="/elsewhere", id_="7", prefix=service.prefix)
+
+        def heard() -> list[str]:
+            service.coordinator.publish(event)
+            return service.orders
+
+        assert eventually(heard) == heard() == heard() == ["7"]
+        last = make_event("order.placed", "8", source="/elsewhere", prefix=service.prefix)
+        service.coordinator.publish(last)
+        eventually(lambda: service.orders == ["7", "8"])
+        assert service.rows("SELECT type FROM amends_outbox") == [("order.noted",)] * 2

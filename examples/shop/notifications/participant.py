@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from amends.participants import Participant
+from amends.participants import EventCtx, Participant
+from examples.shop.events import Who, password_changed, user_deleted, user_logged_in
 from examples.shop.notifications.models import Mail, Preference
 from examples.shop.sagas import Newcomer
 
@@ -60,3 +61,13 @@ def receipt(cmd: Receipt) -> None:
 def report(cmd: Books) -> None:
     verdict = "agree" if cmd.ours == cmd.gateways else f"differ: {cmd.ours} and {cmd.gateways}"
     Mail.objects.create(to="admin", text=f"the books {verdict}", sent=True)
+
+
+@notifications.on(user_logged_in, password_changed)
+def warn(who: Who, ctx: EventCtx) -> None:
+    Mail.objects.create(to=who.email, text=f"was this you: {ctx.type}?", sent=True)
+
+
+@notifications.on(user_deleted)
+def forget_preferences(who: Who) -> None:
+    Preference.objects.filter(email=who.email).delete()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from amends.participants import Participant, Refused
+from examples.shop.events import Who, user_deleted
 from examples.shop.sagas import Newcomer, Order
 from examples.shop.shipping.models import Default, Parcel
 
@@ -81,3 +82,8 @@ def set_defaults(cmd: Newcomer) -> None:
 @set_defaults.undo
 def drop_defaults(cmd: Newcomer) -> None:
     Default.objects.get(email=cmd.email).delete()
+
+
+@shipping.on(user_deleted)
+def forget_defaults(who: Who) -> None:
+    Default.objects.filter(email=who.email).delete()

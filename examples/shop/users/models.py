@@ -10,6 +10,8 @@ class User(models.Model):
     name = models.CharField(max_length=60)
     country = models.CharField(max_length=2)
     active = models.BooleanField(default=False)
+    password = models.CharField(max_length=128, blank=True)
+    logins = models.IntegerField(default=0)
 
 
 class Profile(models.Model):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from amends.participants import Participant, Refused
+from amends.participants.django import emit
+from examples.shop.events import Person, Who, user_created, user_deleted
 from examples.shop.sagas import Newcomer, Order
 from examples.shop.users.models import Profile, Role, User
 
@@ -50,12 +52,15 @@ def withdraw_role(cmd: Newcomer) -> None:
 
 @users.command
 def activate(cmd: Newcomer) -> None:
+    """From here on the user exists for all others: told in the transaction that makes it so."""
     User.objects.filter(email=cmd.email).update(active=True)
+    emit(user_created, Person(cmd.email, cmd.name, cmd.country), key=cmd.email)
 
 
 @activate.undo
 def deactivate(cmd: Newcomer) -> None:
     User.objects.filter(email=cmd.email).update(active=False)
+    emit(user_deleted, Who(cmd.email), key=cmd.email)
 
 
 @users.command
