@@ -1,4 +1,4 @@
-"""What Celery's canvas says, in the language of sagas. These steps only compute (`reads=True`); yours have an `undo`."""
+"""What Celery's canvas says, in the language of sagas. These steps only compute (`reads=True`); yours say `undo=`."""
 
 from __future__ import annotations
 

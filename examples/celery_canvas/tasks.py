@@ -7,10 +7,10 @@ import os
 from celery import Celery
 from msgspec import Struct
 
-from amends.participants import Ctx
 from amends.participants.celery import CeleryParticipant
 
 app = Celery("celery-canvas", backend=os.environ.get("CANVAS_RESULTS"))  # Its broker is CELERY_BROKER_URL.
+app.conf.task_default_queue = os.environ.get("CANVAS_QUEUE", "canvas")
 app.conf.broker_connection_retry_on_startup = True
 app.conf.result_chord_retry_interval = 0.1
 
@@ -44,24 +44,24 @@ sums = CeleryParticipant("sums", app, database=os.environ.get("SUMS_DATABASE_URL
 
 
 @sums.task(name="add")
-def add_step(cmd: Pair, ctx: Ctx) -> int:
+def add_step(cmd: Pair) -> int:
     """`add`, as a command."""
     return cmd.left + cmd.right
 
 
 @sums.task(name="add-all")
-def add_all_step(cmd: list[Pair], ctx: Ctx) -> list[int]:
+def add_all_step(cmd: list[tuple[int, int]]) -> list[int]:
     """`add` of several pairs, as a command."""
-    return [pair.left + pair.right for pair in cmd]
+    return [left + right for left, right in cmd]
 
 
 @sums.task(name="double")
-def double_step(cmd: int, ctx: Ctx) -> int:
+def double_step(cmd: int) -> int:
     """`double`, as a command."""
     return 2 * cmd
 
 
 @sums.task(name="total")
-def total_step(cmd: list[int], ctx: Ctx) -> int:
+def total_step(cmd: list[int]) -> int:
     """`total`, as a command."""
     return sum(cmd)

@@ -41,8 +41,6 @@ def main() -> None:
 
 async def managing(world: World) -> list[Heard]:
     """One manager for each run."""
-    # Each manager's wait is an HTTP request, in a thread.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(len(RUNS)))
     engine = create_async_engine(world.databases["north"].url)
     try:
         return await manage_all(world.client, engine, RUNS)

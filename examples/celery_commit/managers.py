@@ -23,10 +23,10 @@ class Heard:
 
 
 async def manage(client: Client, engine: AsyncEngine, run: Run) -> Heard:
-    """Start a run, if this transaction commits, and wait for its end; no thread waits for its tasks."""
+    """Start a run, if this transaction commits, and wait for its end."""
     async with AsyncSession(engine) as session, session.begin():
         saga = await client.astart(session, celery_commit, run, key=run.run)
-    ended = await asyncio.to_thread(client.wait, saga, 120.0, input=run)
+    ended = await client.await_end(saga, 120.0, input=run)
     return Heard(run, saga, ended.completed, ended.error)
 
 
