@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
-from amends.db.errors import MissingExtra
+from amends.db.errors import MissingExtra, UnsupportedDatabase
 
 NAMES: Final = ("mysql", "mariadb")
 
@@ -25,6 +25,9 @@ NO_SAVEPOINT: Final = 1305
 _AWAY: Final = frozenset(
     (2002, 2003, 2006, 2013, 2055, 1927, 4031, 1053, 1040, 1203, 1226, 1129, 1021, 1114, 1290, 1836)
 ) | frozenset(range(1158, 1162))
+_LEAST_MARIADB: Final = (10, 6)
+_LEAST_MYSQL: Final = (8, 0, 1)
+_OWN: Final = "amends_own_pool"
 _CUT_S: Final = 5.0  # How much longer than the server's own limit the client waits for an answer.
 _RECYCLE_S: Final = 1_800.0  # The server ends idle sessions, by default after eight hours.
 
@@ -74,6 +77,7 @@ def open_mysql(
             pool_use_lifo=True,
             pool_recycle=_RECYCLE_S,
             connect_args={name: value for name, value in arguments.items() if name not in url.query},
+            execution_options={_OWN: True},
         )
     except ModuleNotFoundError as error:
         raise MissingExtra("MySQL and MariaDB", "mysql") from error
@@ -102,18 +106,45 @@ def limit_session(driver: Any, statement_timeout_s: float, lock_timeout_s: float
         cursor.execute(f"SET SESSION {', '.join(limits)}")
 
 
-def own_pool(engine: Engine, lock_timeout_s: float) -> Engine:
-    """An engine with the same way to connect and a pool of its own, at READ COMMITTED, for whoever relies on that.
+def own_pool(engine: Engine) -> Engine:
+    """An engine that connects as this one, with a pool of its own at READ COMMITTED; itself if amends opened it.
 
-    Isolation and lock timeout belong to a session here: setting both anew in each transaction would cost a round trip,
-    and left set they would surprise the service's own code. Dispose of it.
+    Isolation and lock timeout belong to a session here: setting them in each transaction would cost round trips, and
+    left set they would surprise the service's own code. `let_go` of it.
     """
-    own = Engine(engine.pool.recreate(), engine.dialect, engine.url, hide_parameters=True)
+    options = engine.get_execution_options()
+    if _OWN in options:
+        return engine
+    kept = {name: value for name, value in options.items() if name != "isolation_level"}
+    own = Engine(
+        engine.pool.recreate(),
+        engine.dialect,
+        engine.url,
+        execution_options={**kept, _OWN: True},
+        hide_parameters=True,
+    )
 
     @event.listens_for(own.pool, "connect")
     def _on_connect(dbapi_connection: Any, _record: object) -> None:
-        with dbapi_connection.cursor() as cursor:
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(lock_timeout_s))}")
+        # Takes back what the service's engine may have set just before: autocommit, above all.
+        own.dialect.set_isolation_level(dbapi_connection, "READ COMMITTED")
 
     return own
+
+
+def let_go(own: Engine, engine: Engine) -> None:
+    """Close the connections of what `own_pool` made of an engine, if it made a pool."""
+    if own.pool is not engine.pool:
+        own.dispose()
+
+
+def require_skip_locked(engine: Engine) -> None:
+    """Raises: UnsupportedDatabase for a server without SKIP LOCKED, on which relays would wait for each other."""
+    dialect: Any = engine.dialect
+    found = getattr(dialect, "_mariadb_normalized_version_info", None) or dialect.server_version_info or ()
+    least = _LEAST_MARIADB if dialect.is_mariadb else _LEAST_MYSQL
+    if tuple(found[: len(least)]) < least:
+        kind = "MariaDB" if dialect.is_mariadb else "MySQL"
+        raise UnsupportedDatabase(
+            f"this {kind} is version {'.'.join(map(str, found))}; amends needs {'.'.join(map(str, least))} or newer"
+        )

@@ -16,6 +16,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from amends.db.engines import database_url
+from amends.db.errors import UnsupportedDatabase
 from amends.db.guarded import Guarded
 from amends.db.private_postgres import free_port, tail
 from amends.demo.config import child_environment
@@ -134,7 +135,8 @@ def process_stage(
 
     Raises: StoreUnavailable, BrokerUnavailable, UnsupportedDatabase, UnsupportedBroker, DemoUnfinished.
     """
-    database_url(server_url)
+    if database_url(server_url).get_backend_name() != "postgresql":
+        raise UnsupportedDatabase("the demo works on PostgreSQL")
     remove(broker_url, Topology())  # What cannot be used is told before anything is made.
     with (
         tempfile.TemporaryDirectory(prefix="amends-demo-") as directory,

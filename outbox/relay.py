@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from amends.db.engines import transaction
+from amends.db.mysql import is_mysql, let_go, own_pool
 from amends.outbox.late import LateConfirmHook
 from amends.outbox.observer import OutboxObserver, Unobserved
 from amends.outbox.ports import Broker, Topology, events_exchange, receipts_queue
@@ -70,7 +71,9 @@ class Relay:
         limits: SweepLimits | None = None,
         rules: OwnerRules | None = None,
     ) -> None:
-        self._database = database
+        self._given = database
+        # A claim wants READ COMMITTED; elsewhere that is what there is.
+        self._database = database = own_pool(database) if is_mysql(database.dialect.name) else database
         self._store = store
         self._label = label
         told: OutboxObserver = observer or Unobserved()
@@ -116,6 +119,7 @@ class Relay:
             thread.join()
         if self._threads:
             log.info("relay_stopped", extra={"label": self._label})
+            let_go(self._database, self._given)
         self._threads = []
 
     def ask_to_stop(self) -> None:

@@ -14,6 +14,7 @@ from amends.db.config import Environment
 from amends.db.engines import open_engine, transaction, where
 from amends.db.schema import require_schema
 from amends.db.tables.participant import barrier as table
+from amends.db.tables.portable import present
 from amends.participants.barrier.pruning import RETENTION_S, prune
 from amends.participants.barrier.rows import Stand
 
@@ -41,7 +42,7 @@ def stats(database: str | None, as_json: bool) -> None:
     attempt, its undo or an operator's fence settles them.
     """
     doubt = (table.c.outcome == Stand.CALLING.value) & (
-        table.c.leased_until.is_(None) | (table.c.leased_until < func.now())
+        table.c.leased_until.is_(None) | (table.c.leased_until < present())
     )
     asked = (
         select(

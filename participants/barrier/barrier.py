@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from amends.db.crashpoints import crash_point
+from amends.db.mysql import NO_SAVEPOINT, code
 from amends.db.trips import Statement
 from amends.outbox.wire import Command, Op, Outcome
 from amends.participants.barrier.answers import Answer, clipped, failed
@@ -290,7 +291,10 @@ class Barrier:
 
 def ended_by_handler(error: DBAPIError) -> bool:
     """Whether the handler's savepoint, and so the transaction that it was in, had ended before we ended it (B4)."""
-    return getattr(error.orig, "sqlstate", None) in _NO_SAVEPOINT or "no such savepoint" in str(error.orig)
+    state = getattr(error.orig, "sqlstate", None)
+    return (
+        state in _NO_SAVEPOINT or code(error.orig) == NO_SAVEPOINT or "no such savepoint" in str(error.orig)
+    )
 
 
 def _ran(verdict: Run, run: Runner) -> bytes:

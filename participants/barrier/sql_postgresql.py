@@ -135,6 +135,7 @@ WHERE saga_id = held.saga AND amends_barrier.path = held.path
 
 POSTGRESQL: Final = Statements(
     uuid=str,
+    limit_session=None,
     limit_locks=LIMIT_LOCKS,
     insert_many=INSERT_MANY,
     settle_many=SETTLE_MANY,

@@ -14,9 +14,6 @@ _NOW: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now')"
 _EPOCH_S: Final = "((julianday('now') - 2440587.5) * 86400.0)"
 _CUTOFF: Final = "strftime('%Y-%m-%d %H:%M:%f', julianday('now') - :retention_s / 86400.0)"
 
-# Nothing to limit: the busy timeout of the connection did that when the transaction began.
-LIMIT_LOCKS: Final = "SELECT :lock_timeout"
-
 # Take the place of one op of one step, unless it is taken or the saga is too old to tell (B6).
 INSERT: Final = f"""
 INSERT INTO amends_barrier (saga_id, path, op, round, outcome, certain, final, reason, calls, at)
@@ -97,7 +94,9 @@ PRUNE: Final = "DELETE FROM amends_barrier WHERE saga_id = :saga AND path = :pat
 
 SQLITE: Final = Statements(
     uuid=lambda value: value.hex,
-    limit_locks=LIMIT_LOCKS,
+    # The busy timeout of the connection did that when the transaction began.
+    limit_session=None,
+    limit_locks=None,
     insert_many=None,
     settle_many=None,
     insert=INSERT,

@@ -12,8 +12,9 @@ class Statements:
     """SQL texts with named parameters in the driver's own style; `uuid` is how an id is passed."""
 
     uuid: Callable[[UUID], str]
-    limit_locks: str
-    insert_many: str | None  # None: one after another costs no round trip
+    limit_session: str | None  # what limits the waits for locks of a whole session, once
+    limit_locks: str | None  # what limits them for the rest of a transaction
+    insert_many: str | None  # None: one after another
     settle_many: str | None
     insert: str
     lock: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,13 +16,20 @@ from amends.db.trips import Statement, one_trip
 from amends.outbox.wire import Op
 from amends.participants.barrier.answers import NULL
 from amends.participants.barrier.rows import BarrierRow, Stand, StepKey
+from amends.participants.barrier.sql_mysql import MYSQL
 from amends.participants.barrier.sql_postgresql import POSTGRESQL
 from amends.participants.barrier.sql_sqlite import SQLITE
 from amends.participants.barrier.statements import Statements
 
 DAY_S: Final = 86_400.0
 _EVER_S: Final = 1e12
-_DIALECTS: Final[Mapping[str, Statements]] = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
+_DIALECTS: Final[Mapping[str, Statements]] = {
+    "postgresql": POSTGRESQL,
+    "mysql": MYSQL,
+    "mariadb": MYSQL,
+    "sqlite": SQLITE,
+}
+_LIMITED: Final = "amends_lock_timeout_s"
 
 
 class Expired(Exception):
@@ -64,6 +72,7 @@ class BarrierStore:
             raise UnsupportedDatabase(f"the barrier knows {' and '.join(sorted(_DIALECTS))}, not {dialect!r}")
         self._sql = _DIALECTS[dialect]
         self._lock_timeout = f"{int(lock_timeout_s * 1000)}ms"
+        self._lock_timeout_s = max(1, math.ceil(lock_timeout_s))  # Where they count in whole seconds.
         self._horizon_s = retention_s - DAY_S
         self._savepoint = Statement(self._sql.savepoint)
 
@@ -74,6 +83,7 @@ class BarrierStore:
 
         Waits like `claim`.
         """
+        self._limit_session(connection)
         insert = Statement(self._sql.insert, self._wish(key, op, stand, round_, started_at))
         inserted, _ = one_trip(connection, (insert, self._savepoint))
         if inserted.rowcount == 1:
@@ -92,11 +102,13 @@ class BarrierStore:
 
         Raises: Expired (B6), Vanished.
         """
+        self._limit_session(connection)
         parameters = self._wish(key, op, stand, round_, started_at)
         (inserted,) = one_trip(connection, (Statement(self._sql.insert, parameters),))
         if inserted.rowcount == 1:
             return None
-        connection.exec_driver_sql(self._sql.limit_locks, parameters)
+        if self._sql.limit_locks is not None:
+            connection.exec_driver_sql(self._sql.limit_locks, parameters)
         standing = self.lock(connection, key, op)
         if standing is not None:
             return standing
@@ -116,7 +128,10 @@ class BarrierStore:
         Waits like `claim`. One that stands already, or that is too old to tell, is not among them.
         """
         if self._sql.insert_many is None:
-            new = {claim.key for claim in claims if self._insert(connection, claim)}
+            self._limit_session(connection)
+            # In the order of their keys, so that two batches never deadlock (B7).
+            in_order = sorted(claims, key=lambda claim: claim.key)
+            new = {claim.key for claim in in_order if self._insert(connection, claim)}
             self.savepoint(connection)
             return new
         values = {
@@ -189,9 +204,10 @@ class BarrierStore:
             "token": self._sql.uuid(token),
             "lock_timeout": self._lock_timeout,
         }
-        limits, own = Statement(self._sql.limit_locks, parameters), Statement(self._sql.own, parameters)
-        _, owned, _ = one_trip(connection, (limits, own, self._savepoint))
-        return bool(owned.rows)
+        self._limit_session(connection)
+        limits = [] if self._sql.limit_locks is None else [Statement(self._sql.limit_locks, parameters)]
+        told = one_trip(connection, (*limits, Statement(self._sql.own, parameters), self._savepoint))
+        return bool(told[len(limits)].rows)
 
     def end_lease(self, connection: Connection, key: StepKey, token: UUID) -> None:
         """Let another attempt make the call again at once."""
@@ -214,6 +230,13 @@ class BarrierStore:
     def rollback_to(self, connection: Connection) -> None:
         """Undo what was done since the savepoint. Fails if the savepoint's transaction is over."""
         connection.exec_driver_sql(self._sql.rollback_to)
+
+    def _limit_session(self, connection: Connection) -> None:
+        """Limit the waits for locks where that belongs to a session, unless it was done."""
+        limit = self._sql.limit_session
+        if limit is not None and connection.info.get(_LIMITED) != self._lock_timeout_s:
+            connection.exec_driver_sql(limit, {"lock_timeout_s": self._lock_timeout_s})
+            connection.info[_LIMITED] = self._lock_timeout_s
 
     def _wish(self, key: StepKey, op: Op, stand: Stand, round_: int, started_at: int) -> dict[str, Any]:
         return {

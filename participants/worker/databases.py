@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import Engine
 
+from amends.db import mysql
 from amends.db.engines import open_engine, transaction
 from amends.db.errors import UnsupportedDatabase
 from amends.db.schema import require_schema
@@ -20,9 +21,9 @@ def engine_for(
 ) -> Engine:
     """`longest_s` is how long a handler may take. No I/O. Raises: UnsupportedDatabase."""
     if isinstance(database, Engine):
-        if database.dialect.name not in ("postgresql", "sqlite"):
+        if database.dialect.name not in ("postgresql", "sqlite", *mysql.NAMES):
             raise UnsupportedDatabase(
-                f"participants work on PostgreSQL and SQLite, not on {database.dialect.name}"
+                f"participants work on PostgreSQL, MySQL, MariaDB and SQLite, not on {database.dialect.name}"
             )
         return database
     if hasattr(database, "sync_engine"):
@@ -37,7 +38,12 @@ def engine_for(
 
 
 def own_engine(engine: Engine) -> Engine:
-    """An engine on the same pool whose options and listeners are the worker's own; PostgreSQL: READ COMMITTED."""
+    """An engine whose options and listeners are the worker's own, at READ COMMITTED where that can be chosen.
+
+    It is on the same pool, but on MySQL and MariaDB, where it has one of its own unless amends opened the engine.
+    """
+    if mysql.is_mysql(engine.dialect.name):
+        return mysql.own_pool(engine).execution_options()
     if engine.dialect.name == "postgresql":
         return engine.execution_options(isolation_level="READ COMMITTED")
     return engine.execution_options()
@@ -49,6 +55,8 @@ def require_ready(engine: Engine) -> None:
     Raises: SchemaOutdated, naming the command; UnsupportedDatabase; StoreUnavailable.
     """
     require_schema(engine, "participant")
+    if mysql.is_mysql(engine.dialect.name):
+        mysql.require_skip_locked(engine)
     if engine.dialect.name == "sqlite":
         with transaction(engine) as connection:
             connection.begin()

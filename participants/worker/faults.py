@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
 
+from amends.db import mysql
+from amends.db.mysql import code
 from amends.outbox.wire import LOCK_HELD
 from amends.participants.barrier.answers import Answer, failed
 from amends.participants.errors import BreakerOpen, Failed, ParticipantError
@@ -13,6 +16,7 @@ from amends.participants.errors import BreakerOpen, Failed, ParticipantError
 LOCK_TIMEOUT: Final = "55P03"
 IDLE_TIMEOUT: Final = "25P03"
 _CONFLICTS: Final = ("40P01", "40001")  # a deadlock, a serialization failure
+_OF_MYSQL: Final[Mapping[int | None, str]] = {mysql.LOCK_TIMEOUT: LOCK_TIMEOUT, mysql.DEADLOCK: "40P01"}
 
 
 class HandlerRaised(Exception):
@@ -34,8 +38,10 @@ def is_idle_timeout(error: BaseException) -> bool:
 
 
 def sqlstate(error: BaseException | None) -> str | None:
-    """What PostgreSQL called the error, if it is one of its own."""
-    return getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    """What PostgreSQL calls the error, if a database raised it."""
+    if not isinstance(error, DBAPIError):
+        return None
+    return _OF_MYSQL.get(code(error.orig)) or getattr(error.orig, "sqlstate", None)
 
 
 def transient(error: BaseException) -> Answer:

@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from amends.db.engines import transaction
+from amends.db.mysql import let_go
 from amends.db.tables import participant as tables
 from amends.outbox.observer import OutboxObserver
 from amends.outbox.ports import (
@@ -68,6 +69,7 @@ class Parts:
         label = f"participant {participant.name} {socket.gethostname()}:{os.getpid()}"
         do, undo = (command_queue(prefix, participant.name, undo=undo) for undo in (False, True))
         self._engine = own
+        self._given = engine
         self._store = store = OutboxStore(tables.outbox, tables.owner)
         topology = Topology(
             frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}),
@@ -189,4 +191,5 @@ class Parts:
         self._sender.stop(_FLUSH_S)
         if self._relay is not None:
             self._relay.stop()
+        let_go(self._engine, self._given)
         return all(finished)

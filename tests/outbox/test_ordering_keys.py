@@ -10,6 +10,7 @@ from amends.db.engines import transaction
 from amends.db.tables.participant import outbox
 from amends.outbox import wire
 from amends.outbox.limits import key_hash
+from tests.locks import waiting_locks
 from tests.outbox.rows import STORE, ago, change, claimed, due_in_s, ids, message, stored
 from tests.waiting import DEADLINE_S, eventually
 
@@ -222,24 +223,6 @@ def test_a_row_locked_after_its_predecessor_was_deleted_is_taken_at_once(
         taken = [row.id for row in STORE.claim(connection, 10, lease_s=30)]
 
     assert taken == [second.id]
-
-
-WAITS = {
-    "postgresql": """
-        SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
-    """,
-    # Of the whole server, of which each process of a test run has its own. INNODB_TRX is not made anew for whoever asks
-    # more often than ten times a second.
-    "mysql": """
-        SELECT variable_value FROM information_schema.global_status
-        WHERE variable_name = 'innodb_row_lock_current_waits'
-    """,
-}
-
-
-def waiting_locks(database: Engine) -> int:
-    with transaction(database) as connection:
-        return int(connection.exec_driver_sql(WAITS[database.dialect.name]).scalar_one())
 
 
 def test_the_lock_of_a_key_is_the_same_in_every_client() -> None:

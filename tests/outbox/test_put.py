@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from amends.db.engines import open_engine, transaction
 from amends.outbox import aput, put
 from amends.outbox.errors import MessageTooLarge, OutboxNotInstalled, UnsupportedSession
+from tests.locks import waiting_locks
 from tests.outbox.conftest import FIXTURES
 from tests.outbox.opening import (
     Opened,
@@ -37,7 +38,6 @@ from tests.outbox.opening import (
     sqlite3_connection,
 )
 from tests.outbox.rows import claimed, due_in_s, ids, message, one
-from tests.outbox.test_ordering_keys import waiting_locks
 from tests.waiting import eventually
 
 KINDS: list[tuple[str, str, Opened]] = [

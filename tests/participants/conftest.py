@@ -17,6 +17,7 @@ from amends.participants.metrics import ParticipantMetrics
 from amends.participants.worker.worker import Worker
 from tests.participants.coordinator import FakeCoordinator
 from tests.participants.shop import metadata
+from tests.servers.mariadb import MariaServer
 from tests.servers.postgres import PostgresServer
 
 
@@ -42,10 +43,34 @@ def module_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine.dispose()
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
-def database(request: pytest.FixtureRequest, module_postgresql: Engine, module_sqlite: Engine) -> Engine:
+@pytest.fixture(scope="module")
+def module_mariadb(mariadb: MariaServer) -> Iterator[Engine]:
+    """A MariaDB database likewise."""
+    url = mariadb.create_database()
+    engine = open_engine(url)
+    create(engine)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+    mariadb.drop_database(url)
+
+
+@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
+def database(
+    request: pytest.FixtureRequest, module_postgresql: Engine, module_mariadb: Engine, module_sqlite: Engine
+) -> Engine:
     """Each database the barrier works on. Tests keep apart by saga."""
-    return module_postgresql if request.param == "postgresql" else module_sqlite
+    return {"postgresql": module_postgresql, "mariadb": module_mariadb, "sqlite": module_sqlite}[
+        request.param
+    ]
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def server_database(
+    request: pytest.FixtureRequest, module_postgresql: Engine, module_mariadb: Engine
+) -> Engine:
+    """Each on which transactions meet row by row."""
+    return {"postgresql": module_postgresql, "mariadb": module_mariadb}[request.param]
 
 
 StartWorker = Callable[..., Worker]
@@ -53,13 +78,19 @@ CoordinatorOf = Callable[[str], FakeCoordinator]
 
 
 @pytest.fixture
-def start_worker(module_postgresql: Engine, broker: Broker, prefix: str) -> Iterator[StartWorker]:
-    """Starts embedded workers on the module's PostgreSQL and the shared RabbitMQ; stops them afterwards."""
+def worker_database(module_postgresql: Engine) -> Engine:
+    """What `start_worker` works on unless it is told. Modules may have another."""
+    return module_postgresql
+
+
+@pytest.fixture
+def start_worker(worker_database: Engine, broker: Broker, prefix: str) -> Iterator[StartWorker]:
+    """Starts embedded workers on a database of the module and the shared RabbitMQ; stops them afterwards."""
     workers: list[Worker] = []
 
     def start(participant: Participant, **settings: Any) -> Worker:
         given: dict[str, Any] = {
-            "database": module_postgresql,
+            "database": worker_database,
             "broker": broker,
             "prefix": prefix,
             "grace_s": 5,

@@ -1,4 +1,4 @@
-"""Two commands of one step at the same time, on the real PostgreSQL: the locks of B1, B2 and B3."""
+"""Two commands of one step at the same time, on the real PostgreSQL and MariaDB: the locks of B1, B2 and B3."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from amends.outbox.wire import Op, Outcome
 from amends.participants.barrier.pruning import prune
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.errors import Refused
+from tests.locks import waiting_locks
 from tests.participants.crossing import DAY_S, Ran, Step
 from tests.waiting import DEADLINE_S, eventually
-
-_WAITING = text(
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 
 
 @pytest.fixture
@@ -33,18 +30,13 @@ def beside() -> Iterator[Callable[..., Future[Any]]]:
 
 def await_lock(engine: Engine) -> None:
     """Until a transaction waits for another one's lock."""
-
-    def waiting() -> bool:
-        with engine.connect() as connection:
-            return bool(connection.scalar(_WAITING))
-
-    eventually(waiting, what="a transaction to wait for a lock")
+    eventually(lambda: waiting_locks(engine) > 0, what="a transaction to wait for a lock")
 
 
 @pytest.fixture
-def step(module_postgresql: Engine) -> Step:
+def step(server_database: Engine) -> Step:
     """A step whose commands wait long for each other, so that a slow machine changes nothing."""
-    return Step(module_postgresql, lock_timeout_s=10)
+    return Step(server_database, lock_timeout_s=10)
 
 
 Beside = Callable[..., Future[Any]]
@@ -209,15 +201,17 @@ def test_two_announcements_of_one_external_call_lead_to_one_call(step: Step, bes
     assert outcomes == {"Intent", "Answer"}
 
 
-def test_a_command_waits_for_another_only_so_long(module_postgresql: Engine, beside: Beside) -> None:
-    """Seen to fail without the set_config in the statement `insert`: it would wait for the engine's ten seconds."""
-    step = Step(module_postgresql, lock_timeout_s=0.2)
+def test_a_command_waits_for_another_only_so_long(server_database: Engine, beside: Beside) -> None:
+    """Seen to fail without the set_config in the statement `insert`, or without `_limit_session`: it would wait for the
+    engine's ten seconds.
+    """
+    step = Step(server_database, lock_timeout_s=0.2)
     release = threading.Event()
     slow = Ran(hold=release)
     doing = beside(step.do, slow)
     assert slow.running.wait(DEADLINE_S)
 
-    with pytest.raises(DBAPIError, match="lock timeout"):
+    with pytest.raises(DBAPIError, match=r"(?i)lock (wait )?timeout"):
         step.do(attempt=2)
 
     release.set()
@@ -240,20 +234,21 @@ def old_step(engine: Engine) -> Step:
 
 def age(step: Step, op: Op) -> None:
     """Make a row old."""
-    step.change_row(op, at=text(f"now() - make_interval(secs => {_OLD_S})"))
+    now = "utc_timestamp(6)" if step.engine.dialect.name == "mysql" else "now()"
+    step.change_row(op, at=text(f"{now} - INTERVAL '{int(_OLD_S)}' SECOND"))
 
 
 def test_an_undo_that_waits_while_its_step_is_pruned_begins_again_and_is_expired(
-    module_postgresql: Engine, beside: Beside
+    server_database: Engine, beside: Beside
 ) -> None:
     """Seen to fail without `op = 'do'` in the statement `know`: the undo would take its own new row for knowledge,
     and answer `nothing` for a step that was done.
     """
-    step = old_step(module_postgresql)
-    with transaction(module_postgresql) as connection:
+    step = old_step(server_database)
+    with transaction(server_database) as connection:
         assert prune(connection, 10 * DAY_S) == 1
         undoing = beside(step.undo)
-        await_lock(module_postgresql)
+        await_lock(server_database)
 
     assert isinstance(undoing.exception(), Vanished | Expired)
     with pytest.raises(Expired):
@@ -261,16 +256,14 @@ def test_an_undo_that_waits_while_its_step_is_pruned_begins_again_and_is_expired
     assert step.rows() == {}
 
 
-def test_pruning_leaves_a_step_alone_whose_undo_is_under_way(
-    module_postgresql: Engine, beside: Beside
-) -> None:
-    step = old_step(module_postgresql)
+def test_pruning_leaves_a_step_alone_whose_undo_is_under_way(server_database: Engine, beside: Beside) -> None:
+    step = old_step(server_database)
     release = threading.Event()
     undo = Ran(hold=release)
     undoing = beside(step.undo, undo)
     assert undo.running.wait(DEADLINE_S)
 
-    with transaction(module_postgresql) as connection:
+    with transaction(server_database) as connection:
         assert prune(connection, 10 * DAY_S) == 0
 
     release.set()

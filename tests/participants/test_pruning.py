@@ -16,10 +16,16 @@ from tests.participants.shop import metadata
 RETENTION_S = 10 * DAY_S
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
-def database(request: pytest.FixtureRequest, participant_database: Engine, sqlite_database: Engine) -> Engine:
+@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
+def database(
+    request: pytest.FixtureRequest,
+    participant_database: Engine,
+    mariadb_database: Engine,
+    sqlite_database: Engine,
+) -> Engine:
     """Each database the barrier works on, empty."""
-    chosen = participant_database if request.param == "postgresql" else sqlite_database
+    known = {"postgresql": participant_database, "mariadb": mariadb_database, "sqlite": sqlite_database}
+    chosen: Engine = known[request.param]
     metadata.create_all(chosen)
     return chosen
 

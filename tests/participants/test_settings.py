@@ -58,8 +58,10 @@ def worker_on(database: object, broker: object = "memory://x") -> None:
 def test_a_database_or_broker_it_cannot_use_is_told_at_once() -> None:
     with pytest.raises(UnsupportedDatabase):
         worker_on("oracle://host/x")
-    with pytest.raises(UnsupportedDatabase, match="PostgreSQL and SQLite"):
-        worker_on(create_engine("mysql+pymysql://host/x", module=FakeDriver))
+    other = create_engine("mysql+pymysql://host/x", module=FakeDriver)
+    other.dialect.name = "oracle"
+    with pytest.raises(UnsupportedDatabase, match="PostgreSQL, MySQL, MariaDB and SQLite"):
+        worker_on(other)
     with pytest.raises(UnsupportedBroker):
         worker_on("sqlite:///x", "kafka://host")
     with pytest.raises(UnsupportedDatabase, match="not an async one"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -127,9 +127,7 @@ def test_what_was_done_in_a_batch_is_undone_with_its_args_and_result(service: Se
     service.answered(sent)
 
     with service.engine.connect() as connection:
-        query = barrier.select().where(barrier.c.saga_id.in_([one.saga for one in sent]))
-        if service.engine.dialect.name == "sqlite":
-            query = barrier.select().order_by(barrier.c.at.desc()).limit(BATCH)
+        query = barrier.select().where(barrier.c.saga_id.in_([UUID(one.saga) for one in sent]))
         rows = connection.execute(query).all()
 
     assert {(row.outcome, row.args) for row in rows} == {("done", b'"%d"' % n) for n in range(BATCH)}
