@@ -18,7 +18,7 @@ from amends.db.crashpoints import CRASH_POINTS
 from amends.db.errors import InvalidSetting
 from amends.db.logs import LogFormat
 from amends.outbox.broker import open_broker
-from amends.outbox.config import seal_settings
+from amends.outbox.config import seal_settings, wants_tracing
 from amends.outbox.errors import UnsupportedBroker
 from amends.outbox.sealing import Seal
 
@@ -39,6 +39,7 @@ class CoordinatorSettings:
     log_format: LogFormat
     crash_at: str | None
     seal: Seal | None = None
+    tracing: bool = False
 
     def __repr__(self) -> str:
         """Without the URLs, which hold passwords."""
@@ -75,6 +76,7 @@ def coordinator_settings(
         log_format=log_format(env),
         crash_at=_crash_at(env),
         seal=seal_settings(env),
+        tracing=wants_tracing(env),
     )
     if not settings.tokens and not is_loopback(settings.host):
         raise InvalidSetting(

@@ -23,6 +23,7 @@ from amends.outbox.metrics import MetricsServer, OutboxGauges, PrometheusOutbox
 from amends.outbox.putting import TABLE
 from amends.outbox.relay import Relay
 from amends.outbox.store import OutboxStore
+from amends.outbox.tracing import start_tracing
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,8 @@ def relay(
     )
     set_up_logging(settings.log_format)
     arm(settings.crash_at)
+    if settings.tracing:
+        start_tracing()
     run(settings)
 
 

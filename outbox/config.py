@@ -1,8 +1,8 @@
 """The relay's settings: the only module of this package that reads the environment.
 
 AMENDS_DATABASE_URL, AMENDS_BROKER_URL (both also as NAME_FILE), AMENDS_PREFIX, AMENDS_SERVICE, AMENDS_METRICS_PORT,
-AMENDS_LOG_FORMAT, AMENDS_CRASH_AT; AMENDS_SIGNING_KEYS (also as NAME_FILE), AMENDS_UNSIGNED, AMENDS_CODEC. What is
-given on the command line comes first.
+AMENDS_LOG_FORMAT, AMENDS_TRACING, AMENDS_CRASH_AT; AMENDS_SIGNING_KEYS (also as NAME_FILE), AMENDS_UNSIGNED,
+AMENDS_CODEC. What is given on the command line comes first.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class RelaySettings:
     log_format: LogFormat
     crash_at: str | None
     seal: Seal | None = None
+    tracing: bool = False
 
     def __repr__(self) -> str:
         """Without secrets."""
@@ -83,6 +84,7 @@ def relay_settings(
         log_format="json" if env.choice("AMENDS_LOG_FORMAT", "text", ("text", "json")) == "json" else "text",
         crash_at=_crash_at(env),
         seal=seal_settings(env),
+        tracing=wants_tracing(env),
     )
 
 
@@ -117,6 +119,11 @@ def _codec(reference: str | None) -> Codec | None:
             "AMENDS_CODEC", "must be module:object of a codec, with name, decodes, encode and decode"
         )
     return cast("Codec", found)
+
+
+def wants_tracing(env: Environment) -> bool:
+    """Whether AMENDS_TRACING says `opentelemetry`. Raises: InvalidSetting."""
+    return env.choice("AMENDS_TRACING", "off", ("off", "opentelemetry")) == "opentelemetry"
 
 
 def _broker_url(env: Environment) -> str:

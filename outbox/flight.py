@@ -13,6 +13,7 @@ from amends.outbox.cargo import Cargo, Landed
 from amends.outbox.message import Message
 from amends.outbox.observer import Miss, OutboxObserver, Way
 from amends.outbox.ports import Fate, Outgoing, Publisher
+from amends.outbox.tracing import switch
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,9 @@ class Flight:
             if aloft is None:
                 continue  # Of a flight that was abandoned.
             landed.append(Landed(aloft.cargo, settled.fate, settled.reason))
+            if switch.tracing is not None:
+                problem = "" if settled.fate is Fate.CONFIRMED else _MISSES[settled.fate]
+                switch.tracing.sent(aloft.cargo.message, aloft.since, problem)
             if settled.fate is Fate.CONFIRMED:
                 latencies.append(settled.confirm_s)
             else:
@@ -115,6 +119,9 @@ class Flight:
     def abandon(self, miss: Miss = "lost") -> list[Cargo]:
         """Forget everything on the wire; what was still waited for."""
         lost = [aloft.cargo for aloft in self._aloft.values()]
+        if switch.tracing is not None:
+            for aloft in self._aloft.values():
+                switch.tracing.sent(aloft.cargo.message, aloft.since, miss)
         self._aloft.clear()
         if lost:
             self._observer.unconfirmed(self._way, miss, len(lost))

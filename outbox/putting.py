@@ -29,6 +29,7 @@ from amends.outbox.store import not_installed, require_known
 from amends.outbox.store_mysql import locking
 from amends.outbox.store_postgresql import insert_one_values
 from amends.outbox.store_sqlite import row_values
+from amends.outbox.tracing import switch
 
 if TYPE_CHECKING:
     import psycopg
@@ -67,6 +68,8 @@ def put(
     OutboxNotInstalled if the table is missing. Errors of the database pass through.
     """
     check(message, body_bytes_max)
+    if switch.tracing is not None:
+        message = switch.tracing.created(message)
     if isinstance(session, scoped_session):
         session = session()
     if isinstance(session, Session):
@@ -97,6 +100,8 @@ async def aput(
     """As `put`, on a SQLAlchemy AsyncSession or AsyncConnection, or a psycopg AsyncConnection."""
     check(message, body_bytes_max)
     if _is(session, "psycopg", "AsyncConnection"):
+        if switch.tracing is not None:
+            message = switch.tracing.created(message)
         return await _aput_psycopg(session, message, table, schema)
     # Through a name: what has been imported tells whether `session` can be of such a type.
     extension = sys.modules.get("sqlalchemy.ext.asyncio")

@@ -180,6 +180,7 @@ class DomainEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     datacontenttype: str | None = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     traceparent: str = ""
+    tracestate: str = ""
     dataversion: int | None = None  # of the data's schema; absent: 1
     partitionkey: str = ""  # events of one key leave in order (O6)
     saganame: str = ""
@@ -202,6 +203,7 @@ LOCK_HELD: Final = "another transaction holds a lock"
 HEADER_ROW = "amends-row"  # the outbox row id of a message that needs a receipt or has a key
 HEADER_RECEIPT_TO = "amends-receipt-to"  # the queue that wants the receipt
 HEADER_TRACEPARENT = "traceparent"
+HEADER_TRACESTATE = "tracestate"
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {

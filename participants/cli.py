@@ -8,6 +8,7 @@ import click
 
 from amends.db.crashpoints import arm
 from amends.db.logs import set_up_logging
+from amends.outbox.tracing import start_tracing
 from amends.participants.config import participant_settings
 from amends.participants.loading import load_participant
 from amends.participants.worker.settings import WorkerSettings
@@ -79,6 +80,8 @@ def participant(
     loaded = load_participant(reference)
     set_up_logging(settings.log_format)
     arm(settings.crash_at)
+    if settings.tracing:
+        start_tracing()
     try:
         worker = loaded.worker(
             database=settings.database_url,

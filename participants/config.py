@@ -1,8 +1,8 @@
 """Settings from the environment: the only module of this package that reads it.
 
 A worker needs of it what a relay does, by the same names: AMENDS_DATABASE_URL, AMENDS_BROKER_URL (both also as
-NAME_FILE), AMENDS_PREFIX, AMENDS_SERVICE, AMENDS_METRICS_PORT, AMENDS_LOG_FORMAT, AMENDS_CRASH_AT. What is given on
-the command line comes first.
+NAME_FILE), AMENDS_PREFIX, AMENDS_SERVICE, AMENDS_METRICS_PORT, AMENDS_LOG_FORMAT, AMENDS_TRACING, AMENDS_CRASH_AT.
+What is given on the command line comes first.
 """
 
 from __future__ import annotations

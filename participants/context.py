@@ -40,7 +40,8 @@ class Ctx:
 
     `path` is the step's place in the saga, `attempt` how often something was sent to it, `round` how often an
     operator began anew. `deadline` is the saga's, advisory. `certain` is False in an undo whose `do` is in doubt:
-    it may or may not have happened, and must be voided by `do_idempotency_key` (B5).
+    it may or may not have happened, and must be voided by `do_idempotency_key` (B5). `traceparent` and `tracestate` are
+    the W3C trace context to pass on to whoever is called.
     """
 
     saga: str
@@ -53,6 +54,7 @@ class Ctx:
     labels: Mapping[str, str] = field(default_factory=dict)
     certain: bool = True
     traceparent: str = ""
+    tracestate: str = ""
     ends_at: float = field(
         default=math.inf, repr=False
     )  # time.monotonic() at which its soft time limit is reached

@@ -29,6 +29,7 @@ class CommandScope:
     op: str
     attempt: int
     traceparent: str = ""
+    tracestate: str = ""
 
     @property
     def trace(self) -> str:

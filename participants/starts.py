@@ -12,6 +12,8 @@ import msgspec
 
 from amends.outbox import wire
 from amends.outbox.spelling import input_problem, is_printable, is_traceparent
+from amends.outbox.traces import carrying, joined
+from amends.outbox.tracing import switch
 from amends.participants.errors import InvalidInput, InvalidPayload
 from amends.participants.logging import current_scope
 from amends.participants.payloads import PayloadReader, encode
@@ -89,13 +91,19 @@ def make_start(
 
 
 def trace_headers(traceparent: str | None) -> dict[str, str]:
-    """The header that carries a trace on: the given one, or in a handler its command's. Raises: InvalidInput."""
-    if traceparent is None:
-        scope = current_scope()
-        traceparent = scope.traceparent if scope is not None else ""
-    elif not is_traceparent(traceparent):
-        raise InvalidInput("a traceparent is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>")
-    return {wire.HEADER_TRACEPARENT: traceparent} if traceparent else {}
+    """The headers that carry a trace on: the given one's, or that of the code at hand. Raises: InvalidInput.
+
+    Where tracing is on that is the current span's, else in a handler its command's.
+    """
+    if traceparent is not None:
+        if not is_traceparent(traceparent):
+            raise InvalidInput("a traceparent is 00-<32 hex digits>-<16 hex digits>-<2 hex digits>")
+        return {wire.HEADER_TRACEPARENT: traceparent}
+    current = switch.tracing.headers() if switch.tracing is not None else {}
+    scope = current_scope()
+    if current or scope is None or not scope.traceparent:
+        return current
+    return carrying(joined(scope.traceparent, scope.tracestate))
 
 
 def _checked_input(name: str, value: Any, input_type: Any) -> bytes:

@@ -33,6 +33,7 @@ from amends.db.logs import set_up_logging
 from amends.db.schema import require_schema
 from amends.outbox.broker import open_broker
 from amends.outbox.metrics import PrometheusOutbox
+from amends.outbox.tracing import start_tracing
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,8 @@ def coordinator(sagas: tuple[str, ...], host: str | None, port: int | None) -> N
     loaded = [load_saga(reference) for reference in sagas]
     set_up_logging(settings.log_format)
     arm(settings.crash_at)
+    if settings.tracing:
+        start_tracing()
     _allow_many_files()
     _collect_seldom()
     with _told_to_stop() as stop:

@@ -10,8 +10,10 @@ from typing import Final
 from amends.coordinator.engine.intake import Intake
 from amends.coordinator.engine.reading import read
 from amends.coordinator.engine.settings import EngineSettings
+from amends.coordinator.engine.works import Works
 from amends.outbox.errors import BrokerUnavailable
 from amends.outbox.ports import Broker, coordinator_queue
+from amends.outbox.tracing import switch
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Consuming:
         self._intake = intake
         self._settings = settings
         self._stopping = Event()
+        self._works = Works()
         self.broker_up = False
 
     def run(self) -> None:
@@ -40,6 +43,7 @@ class Consuming:
                 if self.broker_up:
                     log.warning("broker_away", extra={"error": str(error)})
                 self.broker_up = False
+                self._works.forget()
                 self._stopping.wait(pause_s)
                 pause_s = min(pause_s * 2, self._settings.retry_longest_s)
                 continue
@@ -58,16 +62,23 @@ class Consuming:
         deliveries = self._consumer.receive(timeout_s)
         if deliveries:
             limit = self._settings.body_bytes_max + ENVELOPE_BYTES_MAX
-            self._intake.put([read(one, body_bytes_max=limit) for one in deliveries])
+            items = [read(one, body_bytes_max=limit) for one in deliveries]
+            if switch.tracing is not None:
+                self._works.begin(zip(deliveries, items, strict=True), switch.tracing)
+            self._intake.put(items)
 
     def done(self, tags: Iterable[int]) -> None:
         """These deliveries are durable. Thread-safe."""
+        if self._works.any:
+            tags = list(tags)
+            self._works.end(tags)
         self._consumer.ack(tags)
 
     def later(self, tags: Iterable[int]) -> None:
         """These deliveries go back to the queue, after a moment: another coordinator may be the one for them."""
         kept = list(tags)
         if kept:
+            self._works.end(kept, "later")
             timer = Timer(LATER_S, self._consumer.requeue, [kept])
             timer.daemon = True
             timer.start()

@@ -129,7 +129,7 @@ class Engine(Protocol):
         """The registered definitions."""
 
     def submit_start(self, start: Start, *, actor: str, trace: str = "") -> Future[StartAnswer]:
-        """Start a saga in the engine's next batch; `trace` is the W3C traceparent it belongs to."""
+        """Start a saga in the engine's next batch; `trace` is the W3C trace context it belongs to."""
 
     def submit_act(
         self, saga_id: str, act: Act, *, in_ms: int | None = None, dry: bool = False

@@ -19,6 +19,7 @@ from amends.coordinator.saga.state import Decision, Parent, Saga
 from amends.outbox import wire
 from amends.outbox.message import Message
 from amends.outbox.ports import coordinator_queue
+from amends.outbox.traces import carrying
 
 if TYPE_CHECKING:
     from amends.coordinator.engine.batch import Outcome
@@ -95,7 +96,7 @@ def _message(prefix: str, type_: str, body: wire.Body, saga_id: str, trace: str)
         type=type_,
         body=wire.encode(body),
         correlation_id=saga_id,
-        headers={wire.HEADER_TRACEPARENT: trace} if trace else {},
+        headers=carrying(trace),
         needs_receipt=True,
     )
 

@@ -15,6 +15,7 @@ from amends.coordinator.saga.state import Op, Saga
 from amends.outbox import wire
 from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
 from amends.outbox.ports import command_queue, coordinator_queue, dead_letter_queue, events_exchange
+from amends.outbox.traces import carrying, parted
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def command(prefix: str, saga: Saga, send: Send) -> Message:
         body=wire.encode(body),
         correlation_id=saga.id,
         reply_to=coordinator_queue(prefix),
-        headers={wire.HEADER_TRACEPARENT: saga.trace} if saga.trace else {},
+        headers=carrying(saga.trace),
         expiration_ms=max(send.timeout, 1_000),
     )
 
@@ -57,6 +58,7 @@ def event(prefix: str, saga: Saga, publish: Publish, *, bytes_max: int) -> Messa
     """
     # A saga that gets stuck again tells of something new, where a step's event is the same however often it comes.
     place = publish.path or f"#{saga.seq}"
+    parent, state = parted(saga.trace)
     head = wire.DomainEvent(
         specversion="1.0",
         id=wire.event_id_of(saga.id, place, publish.op.value),
@@ -64,7 +66,8 @@ def event(prefix: str, saga: Saga, publish: Publish, *, bytes_max: int) -> Messa
         type=publish.type,
         subject=saga.id,
         time=datetime.fromtimestamp(saga.clock / 1000, UTC).isoformat(timespec="milliseconds"),
-        traceparent=saga.trace,
+        traceparent=parent,
+        tracestate=state,
         saganame=saga.name,
         sagapath=publish.path,
         sagaop=publish.op.value,
@@ -77,9 +80,7 @@ def event(prefix: str, saga: Saga, publish: Publish, *, bytes_max: int) -> Messa
         )
         missing = f"the event has {len(body):,} bytes, over the limit of {bytes_max:,}"
         body = wire.encode(msgspec.structs.replace(head, datamissing=missing))
-    headers = {HEADER_CONTENT_TYPE: wire.CLOUD_EVENT}
-    if saga.trace:
-        headers[wire.HEADER_TRACEPARENT] = saga.trace
+    headers = {HEADER_CONTENT_TYPE: wire.CLOUD_EVENT, **carrying(saga.trace)}
     return Message(
         exchange=events_exchange(prefix),
         routing_key=publish.type,
@@ -105,7 +106,7 @@ def start_again(prefix: str, item: StartItem, delay_s: float) -> Message:
         body=item.body,
         message_id=item.message_id or new_message_id(),
         correlation_id=item.saga_id,
-        headers={wire.HEADER_TRACEPARENT: item.trace} if item.trace else {},
+        headers=carrying(item.trace),
         delay_s=delay_s,
     )
 

@@ -25,6 +25,7 @@ from amends.coordinator.saga.state import Op, Parent, queue_of
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.ports import Delivery
+from amends.outbox.traces import trace_of
 
 PLAIN_ENCODINGS: Final = frozenset({"", "utf-8", "utf8", "identity"})
 DELIVERIES_MAX: Final = 20  # A message that was handed out this often may kill whoever reads it.
@@ -110,7 +111,6 @@ def _reply(delivery: Delivery, reply: wire.Reply) -> ReplyItem:
 
 
 def _start(delivery: Delivery, start: wire.Start) -> StartItem:
-    trace = delivery.headers.get(wire.HEADER_TRACEPARENT)
     saga_id = str(UUID(start.saga))
     if start.key is not None and saga_id != wire.saga_id_of(start.name, start.key):
         raise MalformedMessage(f"saga {saga_id} is not the id that its name and key give")
@@ -123,7 +123,7 @@ def _start(delivery: Delivery, start: wire.Start) -> StartItem:
         message_id=delivery.message_id[:64],
         type=delivery.type,
         start=start,
-        trace=trace[:64] if isinstance(trace, str) else "",
+        trace=trace_of(delivery.headers),
         receipt=receipt_to(delivery),
     )
 

@@ -27,6 +27,7 @@ from amends.coordinator.saga.machine import begin
 from amends.coordinator.saga.starting import Unusable, key_of, labels_of
 from amends.coordinator.saga.state import Saga, Status
 from amends.outbox.spelling import input_problem
+from amends.outbox.tracing import switch
 from amends.outbox.wire import (
     KEY_CHARS_MAX,
     LABEL_CHARS_MAX,
@@ -138,6 +139,9 @@ class Starts:
             )
             return Refusal(Verdict.REJECTED, reason)
         saga = begin(definition, id=item.saga_id, input=value, labels=labels, now=now_ms, parent=parent)
+        if not item.trace and switch.tracing is not None:
+            # A schedule's, or one over HTTP without a trace: its steps still belong together.
+            item.trace = switch.tracing.begun(f"start {start.name}", {"amends.saga": item.saga_id})
         if item.trace:
             saga = dataclasses.replace(saga, trace=item.trace)
         return Embryo(definition, saga, _birth(item, value))

@@ -16,6 +16,8 @@ from amends.coordinator.saga.state import Phase, Status, Step, queue_of
 from amends.db.arrays import Plain
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
+from amends.outbox.traces import trace_of
+from amends.outbox.tracing import switch
 
 OutboxIds = dict[tuple[str, str, int], tuple[int, int]]  # saga, path, attempt -> outbox row, timeout in ms
 
@@ -56,6 +58,9 @@ def _post(
     messages = [message for _, _, message in sends] + events + letters
     if not messages:
         return [], {}
+    if switch.tracing is not None:
+        # What belongs to no trace, as receipts and dead letters do, begins none.
+        messages = [switch.tracing.created(one) if trace_of(one.headers) else one for one in messages]
     row_ids = store.insert(connection, messages, owner=owner)
     created = datetime.now(UTC)
     rows = [OutboxRow(id_, message, created) for id_, message in zip(row_ids, messages, strict=True)]

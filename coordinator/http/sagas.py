@@ -27,7 +27,7 @@ from amends.coordinator.http.showing import needs_plan, shown_line, shown_saga, 
 from amends.coordinator.http.views import SagaPage, SagaView, StartedView, TimelineView
 from amends.coordinator.records import Position, SagaFilter
 from amends.coordinator.saga.state import Status
-from amends.outbox.spelling import is_traceparent
+from amends.outbox.traces import said
 from amends.outbox.wire import Start, saga_id_of
 
 router = APIRouter(prefix="/sagas", tags=["sagas"])
@@ -45,6 +45,7 @@ async def start_saga(
     door: Door,
     caller: Starter,
     traceparent: Annotated[str | None, Header(description="The W3C trace this start belongs to.")] = None,
+    tracestate: Annotated[str | None, Header(description="What its vendors add to that.")] = None,
 ) -> StartedView:
     """Start a saga. With a key, repeating it is safe: 201 the first time, 200 after."""
     start = Start(
@@ -56,8 +57,7 @@ async def start_saga(
         labels=dict(body.labels),
         sent_at=time.time_ns() // 1_000_000,
     )
-    # One that is malformed begins a new trace, as the standard has it.
-    trace = traceparent if traceparent is not None and is_traceparent(traceparent) else ""
+    trace = said(traceparent, tracestate)
     answer = await door.answer(door.engine.submit_start(start, actor=caller.name, trace=trace))
     if answer.verdict not in (Verdict.ACCEPTED, Verdict.DUPLICATE):
         raise _start_refused(body, answer)

@@ -197,7 +197,7 @@ class Saga:
     has_open: bool = False
     absent: frozenset[str] = frozenset()
     steps: Mapping[str, Step] = field(default_factory=dict)
-    trace: str = ""  # the W3C traceparent of its start; only carried along
+    trace: str = ""  # the W3C trace context of its start; only carried along
     format: int = FORMAT
 
     def with_steps(self, steps: Mapping[str, Step]) -> Saga:

@@ -129,6 +129,7 @@ class Lifespan:
                     broker=settings.broker_url,
                     prefix=settings.prefix,
                     service=service,
+                    seal=settings.seal,
                     outbox_observer=outbox_metrics_in(),
                     # One sweep of the table is enough for a process.
                     **{**self._settings, "relay": self._relay and number == 0},
@@ -146,6 +147,7 @@ class Lifespan:
                 prefix=settings.prefix,
                 service=service,
                 observer=outbox_metrics_in(),
+                seal=settings.seal,
             )
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Engine
 
@@ -17,6 +17,9 @@ from amends.outbox.observer import OutboxObserver
 from amends.outbox.relay import Relay
 from amends.outbox.store import OutboxStore
 
+if TYPE_CHECKING:
+    from amends.outbox.sealing import Seal
+
 _CONNECTIONS_MAX: Final = 4
 
 
@@ -24,7 +27,14 @@ class LoneRelay:
     """A relay of a participant's tables, with an engine of its own unless it is given one."""
 
     def __init__(
-        self, database: Engine | str, broker: str, *, prefix: str, service: str, observer: OutboxObserver
+        self,
+        database: Engine | str,
+        broker: str,
+        *,
+        prefix: str,
+        service: str,
+        observer: OutboxObserver,
+        seal: Seal | None = None,
     ) -> None:
         """No I/O. Raises: UnsupportedDatabase, UnsupportedBroker."""
         self.name = f"relay {service}"
@@ -34,7 +44,7 @@ class LoneRelay:
             if isinstance(database, str)
             else database
         )
-        self._broker = open_broker(broker, name=f"amends {service}")
+        self._broker = open_broker(broker, name=f"amends {service}", seal=seal)
         self._relay = Relay(
             self._engine,
             self._broker,

@@ -137,6 +137,7 @@ def make_event(
         datacontenttype=CONTENT_TYPE,
         data=msgspec.Raw(_checked(name, type_, data)),
         traceparent=headers.get(wire.HEADER_TRACEPARENT, ""),
+        tracestate=headers.get(wire.HEADER_TRACESTATE, ""),
         dataversion=version,
         partitionkey=key or "",
     )

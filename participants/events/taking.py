@@ -21,13 +21,15 @@ from sqlalchemy import Connection
 from amends.db.errors import StoreUnavailable
 from amends.outbox.ports import Delivery
 from amends.outbox.sender import Sender
+from amends.outbox.traces import parted, trace_of
+from amends.outbox.tracing import switch
 from amends.outbox.wire import Command, Op, Outcome
 from amends.participants.barrier.answers import NULL, Answer, failed
 from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.errors import HandlerEndedTransaction, InvalidPayload, ParticipantError, Refused
-from amends.participants.events.arrivals import HEADER_TRIES, HEADER_WAITS, Arrival, count_in, traceparent_of
+from amends.participants.events.arrivals import HEADER_TRIES, HEADER_WAITS, Arrival, count_in
 from amends.participants.events.copies import again, dead
 from amends.participants.logging import CommandScope, command_scope
 from amends.participants.metrics import ParticipantMetrics
@@ -90,8 +92,19 @@ class Taking:
             count = delivery.delivery_count
             self.put_off(delivery, arrival, f"delivered {count} times: it may be what kills the worker")
             return
+        if switch.tracing is None:
+            self._take(delivery, arrival, caller, trace_of(delivery.headers))
+            return
+        work = switch.tracing.work(delivery, **{"amends.participant": self._participant, "amends.op": "on"})
+        try:
+            with work.current():
+                self._take(delivery, arrival, caller, work.trace)
+        finally:
+            work.end()
+
+    def _take(self, delivery: Delivery, arrival: Arrival, caller: Caller, trace: str) -> None:
         tries = count_in(delivery, HEADER_TRIES)
-        scope = CommandScope(str(arrival.key), arrival.path, "on", tries + 1, traceparent_of(delivery))
+        scope = CommandScope(str(arrival.key), arrival.path, "on", tries + 1, *parted(trace))
         with command_scope(scope):
             try:
                 answer = self._settled(delivery, arrival, caller)

@@ -13,7 +13,6 @@ from amends.participants.barrier.answers import Answer
 from amends.participants.barrier.barrier import Barrier, key_of
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.rows import StepKey
-from amends.participants.logging import command_scope
 from amends.participants.participant import Handler, Participant
 from amends.participants.worker.calling import Caller
 from amends.participants.worker.faults import LOCK_TIMEOUT, HandlerRaised, is_conflict, sqlstate
@@ -128,7 +127,7 @@ class Batches:
 
     def _result(self, unit: Unit, inbound: Inbound, handler: Handler, verdict: Run, caller: Caller) -> bytes:
         workspace = HeldWorkspace(unit.connection, self._guard)
-        with command_scope(inbound.scope):
+        with inbound.obeyed():
             try:
                 return self._runs.run(inbound, handler, verdict, workspace, caller)
             finally:

@@ -18,13 +18,13 @@ from amends.db.crashpoints import crash_point
 from amends.db.errors import StoreUnavailable
 from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
+from amends.outbox.tracing import switch
 from amends.outbox.wire import Op, Outcome
 from amends.participants.barrier.answers import Answer, failed
 from amends.participants.barrier.barrier import Barrier, Runner
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.errors import Refused
-from amends.participants.logging import command_scope
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Handler, Participant
 from amends.participants.worker.batches import Batches
@@ -107,9 +107,25 @@ class Execution:
             except Undeliverable as error:
                 self._bury(delivery, str(error))
                 done([delivery])
+        if switch.tracing is None:
+            self._obey(inbounds, caller, done)
+            return
+        traced = [inbound.traced(switch.tracing) for inbound in inbounds]
+        try:
+            self._obey(traced, caller, done)
+        finally:
+            # Those that were not dealt with go back, and come again: as another span of the same trace.
+            for inbound in traced:
+                if inbound.work is not None:
+                    inbound.work.end()
+
+    def _obey(
+        self, inbounds: Sequence[Inbound], caller: Caller, done: Callable[[Sequence[Delivery]], None]
+    ) -> None:
         together = self._batches.done(inbounds, caller) if len(inbounds) > 1 else []
         if together:
             for inbound, answer in together:
+                inbound.told(answer)
                 self._count(Op.DO, inbound.command.command, answer)
             done([inbound.delivery for inbound, _ in together])
         finished = {id(inbound) for inbound, _ in together}
@@ -130,7 +146,7 @@ class Execution:
         return True
 
     def _obey_alone(self, inbound: Inbound, caller: Caller) -> None:
-        with command_scope(inbound.scope):
+        with inbound.obeyed():
             if inbound.poisonous:
                 self._give_up(inbound)
             else:
@@ -159,6 +175,7 @@ class Execution:
             answer = self._settled(lambda: self._pass_barrier(inbound, handler, caller))
         if not answer.durable:
             self._sender.send([inbound.reply(answer)])
+        inbound.told(answer)
         self._count(command.op, handler.name if handler else "unknown", answer)
 
     def _settled(self, attempt: Callable[[], _A]) -> _A | Answer:

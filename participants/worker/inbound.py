@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -11,9 +12,11 @@ from amends.outbox.errors import MalformedMessage
 from amends.outbox.limits import BODY_BYTES_MAX
 from amends.outbox.message import Message
 from amends.outbox.ports import Delivery, coordinator_queue, dead_letter_queue
-from amends.outbox.wire import Command
+from amends.outbox.traces import carrying, parted, trace_of
+from amends.outbox.tracing import Tracing, Work
+from amends.outbox.wire import Command, Outcome
 from amends.participants.barrier.answers import Answer
-from amends.participants.logging import CommandScope
+from amends.participants.logging import CommandScope, command_scope
 
 HEADER_REASON: Final = "amends-reason"
 HEADER_QUEUE: Final = "amends-queue"
@@ -38,17 +41,55 @@ class Inbound:
     participant: str
     reply_to: str
     prefix: str
+    trace: str = ""
+    work: Work | None = None
 
     @property
     def traceparent(self) -> str:
-        """The W3C trace context it came with, or nothing."""
-        return str(self.delivery.headers.get(wire.HEADER_TRACEPARENT) or "")
+        """The W3C trace context to carry on: the one it came with, or of the work on it; or nothing."""
+        return parted(self.trace)[0]
+
+    @property
+    def tracestate(self) -> str:
+        """What belongs to it."""
+        return parted(self.trace)[1]
 
     @property
     def scope(self) -> CommandScope:
         """What log records tell while it is obeyed."""
-        command = self.command
-        return CommandScope(command.saga, command.path, command.op, command.attempt, self.traceparent)
+        command, (parent, state) = self.command, parted(self.trace)
+        return CommandScope(command.saga, command.path, command.op, command.attempt, parent, state)
+
+    def traced(self, tracing: Tracing) -> Inbound:
+        """The same, with the work on it begun: what follows from it is that work's child."""
+        told = {"amends.saga": self.command.saga, "amends.saga.name": self.command.name}
+        work = tracing.work(
+            self.delivery,
+            **{
+                **told,
+                "amends.participant": self.participant,
+                "amends.path": self.command.path,
+                "amends.op": self.command.op.value,
+                "amends.command": self.command.command,
+                "amends.attempt": self.command.attempt,
+            },
+        )
+        return replace(self, work=work, trace=work.trace)
+
+    def obeyed(self) -> AbstractContextManager[object]:
+        """While it is obeyed: for log records, and for spans."""
+        scope = command_scope(self.scope)
+        if self.work is None:
+            return scope
+        both = ExitStack()
+        both.enter_context(scope)
+        both.enter_context(self.work.current())
+        return both
+
+    def told(self, answer: Answer) -> None:
+        """What it was answered."""
+        if self.work is not None:
+            self.work.told(answer.outcome.value, is_error=answer.outcome is Outcome.FAILED)
 
     @property
     def poisonous(self) -> bool:
@@ -57,13 +98,12 @@ class Inbound:
 
     def reply(self, answer: Answer) -> Message:
         """The answer, as a message to whoever sent the command."""
-        trace = self.traceparent
         return Message(
             routing_key=self.reply_to,
             type=wire.REPLY,
             body=wire.encode(answer.reply(self.command, self.participant)),
             correlation_id=self.command.saga,
-            headers={wire.HEADER_TRACEPARENT: trace} if trace else {},
+            headers=carrying(self.trace),
         )
 
 
@@ -90,7 +130,8 @@ def read_inbound(delivery: Delivery, *, participant: str, prefix: str) -> Inboun
         raise Undeliverable(f"a path has 1 to {wire.PATH_CHARS_MAX} characters and no NUL")
     if not (0 <= command.round <= _INT_MAX and 0 <= command.attempt <= _INT_MAX):
         raise Undeliverable("round and attempt are whole numbers from 0 to 2147483647")
-    return Inbound(command, delivery, participant, delivery.reply_to or coordinator_queue(prefix), prefix)
+    reply_to = delivery.reply_to or coordinator_queue(prefix)
+    return Inbound(command, delivery, participant, reply_to, prefix, trace_of(delivery.headers))
 
 
 def dead_letter(delivery: Delivery, reason: str, *, prefix: str) -> Message:

@@ -179,6 +179,7 @@ def _context(inbound: Inbound, verdict: Run, workspace: Workspace, ends_at: floa
         labels=command.labels,
         certain=verdict.certain,
         traceparent=inbound.traceparent,
+        tracestate=inbound.tracestate,
         ends_at=ends_at,
         workspace=workspace,
     )

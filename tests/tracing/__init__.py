@@ -1,0 +1,1 @@
+"""Traces across client, coordinator, relay and participants."""
