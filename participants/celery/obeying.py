@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +23,7 @@ from amends.outbox.backoff import Backoff
 from amends.outbox.store import OutboxStore
 from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.store import BarrierStore
-from amends.participants.celery.handing_over import Received
+from amends.participants.celery.handing_over import NoCommand, Received
 from amends.participants.celery.swept import Swept
 from amends.participants.config import task_settings
 from amends.participants.limits import NO_LIMITS
@@ -73,16 +73,19 @@ class Obeying:
         self._engine: Engine | None = None
         self._again = Backoff(_AGAIN_FIRST_S, _AGAIN_LONGEST_S)
 
-    def obey(self, received: Received) -> None:
+    def obey(self, receive: Callable[[], Received]) -> None:
         """Deal with a command, durably: after this Celery may acknowledge it.
 
-        Raises: Reject, so that it goes back to its queue, if the database is away, or for any fault of our own. It is
-        raised after a while that grows, so that a queue does not spin. With `acks_late=False` it was acknowledged
-        long ago: then the saga sends it again.
+        Raises: NoCommand, and the task fails; Reject, so that it goes back to its queue, if the database or the codec
+        is away, or for any fault of our own. That is raised after a while that grows, so that a queue does not spin.
+        With `acks_late=False` it was acknowledged long ago: then the saga sends it again.
         """
         try:
+            received = receive()
             self._execution(received.prefix).obey([received.delivery], self._caller(), lambda _: None)
             self._again.reset()
+        except NoCommand:
+            raise
         except Exception as error:
             wait_s = self._again.next_s()
             log.warning(

@@ -11,10 +11,12 @@ from sqlalchemy import Engine
 
 from amends.outbox.celery_messages import require_options
 from amends.outbox.message import Message
+from amends.outbox.sealing import Seal
 from amends.outbox.wire import Op
 from amends.participants.barrier.pruning import RETENTION_S
 from amends.participants.celery.handing_over import handed_over, received
 from amends.participants.celery.obeying import Obeying
+from amends.participants.config import seal_from_environment
 from amends.participants.errors import InvalidHandler
 from amends.participants.limits import Limits, read_limits
 from amends.participants.participant import CommandHandler, Participant
@@ -34,10 +36,11 @@ class TaskCommand:
     task: Any
     limits: Limits
     options: Mapping[str, Any]
+    seal: Callable[[], Seal | None]
 
     def __call__(self, inbound: Inbound) -> Message:
         """The command as a call of its task."""
-        return handed_over(self.task, inbound, self.options)
+        return handed_over(self.task, inbound, self.options, self.seal())
 
 
 class CeleryParticipant(Participant):
@@ -54,15 +57,19 @@ class CeleryParticipant(Participant):
         app: Any,
         *,
         database: Engine | str | None = None,
+        seal: Seal | None = None,
         retention_s: float = RETENTION_S,
         lock_timeout_s: float = 1.0,
     ) -> None:
         """`database` is what tasks work on: an engine or a URL, by default AMENDS_DATABASE_URL of the Celery worker.
 
-        It is opened in the Celery worker, in each of its processes, at its first task. Raises: InvalidHandler.
+        It is opened in the Celery worker, in each of its processes, at its first task. `seal` signs and codes what is
+        handed over, and checks it there; by default it is what AMENDS_SIGNING_KEYS and AMENDS_CODEC say, in both.
+        Raises: InvalidHandler.
         """
         super().__init__(name)
         self._app = app
+        self._seal: list[Seal | None] = [] if seal is None else [seal]
         self._tasks: dict[str, TaskCommand] = {}
         self._obeying = Obeying(
             self, self._tasks, database, retention_s=retention_s, lock_timeout_s=lock_timeout_s
@@ -143,7 +150,7 @@ class CeleryParticipant(Participant):
                 time_limit=time_limit_s,
                 soft_time_limit=soft_time_limit_s,
             )(self._body())
-            made = TaskCommand(task, limits, options)
+            made = TaskCommand(task, limits, options, self._sealed)
             handler = self._register(Op.DO, function, name, names, external=external, hand_over=made)
             self._tasks[handler.name] = made
             return CommandHandler(self, function, handler)
@@ -154,10 +161,16 @@ class CeleryParticipant(Participant):
         """What the Celery task does."""
         obeying = self._obeying
 
-        def obey(task: Any, command: dict[str, str]) -> None:
-            obeying.obey(received(command, task.request))
+        def obey(task: Any, command: Any) -> None:
+            obeying.obey(lambda: received(command, task, self._sealed()))
 
         return obey
+
+    def _sealed(self) -> Seal | None:
+        """Read from the environment once, at its first use. Raises: InvalidSetting."""
+        if not self._seal:
+            self._seal.append(seal_from_environment())
+        return self._seal[0]
 
 
 def _local_names() -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from celery import Celery
 from msgspec import Struct
 from sqlalchemy import text
 
+from amends.outbox.sealing import Seal, SigningKeys
 from amends.participants import Ctx, Refused
 from amends.participants.celery import CeleryParticipant
 from tests.celery.project import PREFIX
@@ -21,6 +22,22 @@ app.conf.update(
 )
 DATABASE = os.environ["AMENDS_TEST_CELERY_DATABASE"].replace("postgresql://", "postgresql+psycopg://", 1)
 ledger = CeleryParticipant("ledger", app, database=DATABASE)
+
+
+class Reversed:
+    """A codec."""
+
+    name = "reversed"
+    decodes = frozenset({"reversed"})
+
+    def encode(self, body: bytes) -> bytes:
+        """Turned round."""
+        return body[::-1]
+
+    def decode(self, name: str, body: bytes) -> bytes:
+        """And back."""
+        return body[::-1]
+
 
 TABLE = "CREATE TABLE entry (saga text, what text, pid integer, id bigserial PRIMARY KEY)"
 
@@ -107,3 +124,24 @@ def dawdle(cmd: Entry, ctx: Ctx) -> None:
 def at_once(cmd: Entry, ctx: Ctx) -> int:
     """A plain command beside: obeyed by the participant's own worker."""
     return os.getpid()
+
+
+# A participant whose messages are signed and coded.
+vault = CeleryParticipant(
+    "vault",
+    app,
+    database=DATABASE,
+    seal=Seal(keys=SigningKeys({"one": b"k" * 32}), codec=Reversed()),
+)
+
+
+@vault.task(queue=NOW)
+def lock_up(cmd: Entry, ctx: Ctx) -> int:
+    """Write an entry."""
+    return _enter(cmd, ctx)
+
+
+@vault.task(queue=NOW)
+def take_out(cmd: Entry, ctx: Ctx) -> int:
+    """Write an entry, too."""
+    return _enter(cmd, ctx)

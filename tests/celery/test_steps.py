@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from amends.outbox.broker import open_broker
-from amends.outbox.ports import Delivery
+from amends.outbox.ports import Broker, Delivery, coordinator_queue
 from amends.outbox.wire import COMMAND, Op, Outcome, encode
 from amends.participants.celery import CeleryParticipant
 from amends.participants.errors import InvalidHandler
@@ -128,6 +129,39 @@ def test_a_task_expires_with_its_command(steps: Any, prefix: str) -> None:
     assert handed.routing_key == steps.NOW
 
 
+def test_where_messages_are_sealed_so_is_what_is_handed_over(
+    steps: Any, task_database: Engine, broker: Broker, celery: CeleryWorker, prefix: str, entries: Ledger
+) -> None:
+    """A Celery worker believes nobody else than amends does: nothing unsigned, changed, or meant for another task."""
+    coordinator = FakeCoordinator(broker, prefix, "vault")
+    worker = steps.vault.worker(database=task_database, broker=broker, prefix=prefix)
+    worker.start()
+    plain = command("lock_up", {"number": 4})
+    came = Delivery(1, "q", encode(plain), type=COMMAND, message_id="m", reply_to=coordinator_queue(prefix))
+    inbound = read_inbound(came, participant="vault", prefix=prefix)
+
+    def handed(name: str) -> Any:
+        return json.loads(steps.vault.find(Op.DO, name).hand_over(inbound).body)[0][0]
+
+    good = handed("lock_up")
+    assert b"lock_up" not in b64decode(good["body"])  # The codec has been at it, too.
+    unsigned = {name: value for name, value in good["headers"].items() if name != "amends-signature"}
+    for bad, reason in (
+        ({**good, "headers": unsigned}, "no signature"),
+        ({**good, "reply_to": "elsewhere"}, "the signature does not fit"),
+        (handed("take_out"), "signed for another queue"),
+    ):
+        steps.app.send_task("amends.vault.lock_up", [bad], queue=steps.NOW)
+        assert coordinator.await_dead().headers["amends-reason"] == reason
+    assert entries.of(plain.saga) == []
+
+    reply = coordinator.ask(plain)
+    worker.stop()
+    coordinator.close()
+    assert reply.outcome is Outcome.DONE
+    assert entries.of(plain.saga) == ["did"]
+
+
 def test_what_is_no_command_fails_and_what_cannot_be_read_is_put_aside(
     coordinator: FakeCoordinator, worker: Any, celery: CeleryWorker, steps: Any, prefix: str
 ) -> None:
@@ -135,7 +169,7 @@ def test_what_is_no_command_fails_and_what_cannot_be_read_is_put_aside(
     steps.app.send_task("amends.ledger.enter", ["junk"], queue=steps.NOW)
     eventually(lambda: "no command: this task is called by" in celery.log, what="the task to fail")
 
-    handing = {"body": "{}", "reply_to": "nowhere", "prefix": prefix, "traceparent": ""}
+    handing = {"body": "{}", "message_id": "1", "reply_to": "no", "headers": {"amends-prefix": prefix}}
     steps.app.send_task("amends.ledger.enter", [handing], queue=steps.NOW)
     assert "amends.command" in str(coordinator.await_dead().headers["amends-reason"])
 
