@@ -136,9 +136,9 @@ class Scripted:
         self._did: dict[str, Answer] = {}
         self._closed: set[str] = set()
 
-    def obey(self, participant: str, command: wire.Command) -> wire.Reply:
-        """What is answered."""
-        answer = self._answer(command)
+    def obey(self, participant: str, command: wire.Command, said: Answer | None = None) -> wire.Reply:
+        """What is answered; `said` is what this command is answered, if the rules leave that open."""
+        answer = self._answer(command, said)
         return wire.Reply(
             saga=command.saga,
             path=command.path,
@@ -155,22 +155,26 @@ class Scripted:
             closes=command.closes,
         )
 
-    def _answer(self, command: wire.Command) -> Answer:
+    def _answer(self, command: wire.Command, said: Answer | None) -> Answer:
         path, did = command.path, self._did.get(command.path)
         if command.op is Op.DO:
             if path in self._closed:
                 return Answer(outcome="refused", reason="undone or fenced")
             if did is None:
                 name = path.partition("/")[0]
-                did = self._did[path] = self._answers.get(path, self._answers.get(name, done()))
+                did = said or self._answers.get(path, self._answers.get(name, done()))
+                if did.outcome != "failed":
+                    self._did[path] = did
             return did
         if command.op is Op.UNDO or command.closes is Op.UNDO:
             self._closed.add(path)
-            return done() if did is not None and did.outcome == "done" else Answer(outcome="nothing")
+            if did is None or did.outcome != "done":
+                return Answer(outcome="nothing")
+            return said or done()
         if command.op is Op.FENCE and command.closes in (None, Op.DO):
             self._closed.add(path)
             return did or Answer(outcome="never")
-        return done()
+        return said or done()
 
 
 def _may_call(participant: Participant, handler: Handler) -> bool:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amends.testing.bench import ParticipantBench
+    from amends.testing.coordinator import CoordinatorBench, CoordinatorClock
+    from amends.testing.embedded import Databases
     from amends.testing.story import Story
     from amends.testing.workplaces import Database
 
@@ -44,3 +46,41 @@ def amends_participant(amends_database: Database) -> ParticipantBench:
     from amends.testing.bench import ParticipantBench
 
     return ParticipantBench(amends_database)
+
+
+@pytest.fixture(scope="session")
+def amends_postgres_url() -> Iterator[str]:
+    """Where coordinators have their databases: an embedded server. Override it with the URL of a server of yours."""
+    from amends.testing.embedded import embedded_server
+
+    with embedded_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def amends_databases(amends_postgres_url: str) -> Iterator[Databases]:
+    """Makes fresh databases with a coordinator's tables, on `amends_postgres_url`."""
+    from amends.testing.embedded import Databases
+
+    databases = Databases(amends_postgres_url)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture
+def amends_coordinator(amends_databases: Databases) -> Iterator[CoordinatorBench]:
+    """A real coordinator on a fresh database, with an in-process broker; its clock stands still (`amends_clock`)."""
+    import time
+
+    from amends.testing.coordinator import CoordinatorBench
+
+    with amends_databases.one() as database:
+        coordinator = CoordinatorBench(database, now_ms=int(time.time() * 1000))
+        yield coordinator
+        coordinator.close()
+
+
+@pytest.fixture
+def amends_clock(amends_coordinator: CoordinatorBench) -> CoordinatorClock:
+    """Let time pass for `amends_coordinator`: `amends_clock.advance("15m")`."""
+    return amends_coordinator.clock

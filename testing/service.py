@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any, Final
 
+from sqlalchemy import Connection, delete
 from sqlalchemy.exc import DBAPIError
 
 from amends.db.crashpoints import crash_point
@@ -162,16 +163,19 @@ class Service:
                 self.store.delete(connection, [id_ for id_, _ in stored])
         return [message for _, message in stored] + unstored
 
-    def unstored(self) -> list[Message]:
-        """What was answered since the last time and is in no outbox; the rest is left to a relay."""
-        self._transactions.committed = []
-        unstored, self._unstored.messages = self._unstored.messages, []
-        return unstored
-
     def outbox(self) -> list[Message]:
         """What stands in the outbox, oldest first."""
         with self.place.transaction() as connection:
-            rows = connection.execute(tables.outbox.select().order_by(tables.outbox.c.id)).mappings().all()
+            return [_message(row) for row in _rows(connection)]
+
+    def take_outbox(self) -> list[Message]:
+        """The same, and take it out."""
+        with self.place.transaction() as connection:
+            rows = _rows(connection)
+            if rows:
+                connection.execute(
+                    delete(tables.outbox).where(tables.outbox.c.id.in_([row["id"] for row in rows]))
+                )
         return [_message(row) for row in rows]
 
 
@@ -185,6 +189,10 @@ def beside_a_loop(act: Callable[[], None]) -> None:
     context = contextvars.copy_context()
     with ThreadPoolExecutor(1, "amends-testing") as threads:
         threads.submit(context.run, act).result()
+
+
+def _rows(connection: Connection) -> Sequence[Any]:
+    return connection.execute(tables.outbox.select().order_by(tables.outbox.c.id)).mappings().all()
 
 
 def _message(row: Any) -> Message:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, event
 
 from amends.coordinator.engine.coordinator import Coordinator
 from amends.coordinator.engine.settings import EngineSettings
+from amends.coordinator.engine.stepping import AT_ONCE, Stepping
 from amends.coordinator.observer import Observer
 from amends.db import crashpoints
 from amends.outbox.ports import Broker
@@ -27,10 +28,7 @@ SETTINGS: Final = EngineSettings(
     breaker_failures=3,
     retention_s=3_600.0,
     placeholder_s=7_200.0,
-    refresh_s=1e-6,
-    prune_every_s=1e-6,
-    retry_first_s=1e-3,
-    retry_longest_s=1e-3,
+    **AT_ONCE,
 )
 
 
@@ -38,7 +36,7 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class Stepped:
+class Stepped(Stepping):
     """One engine. `take` decides and publishes; the other turns are taken when the test says."""
 
     def __init__(
@@ -50,50 +48,11 @@ class Stepped:
         settings: EngineSettings = SETTINGS,
     ) -> None:
         self._database = database
-        self.coordinator = Coordinator(database, broker, prefix=prefix, settings=settings, observer=observer)
-        self.beat()
-        self.keep()
-
-    def receive(self) -> None:
-        """Read what the broker has for it."""
-        self.coordinator._consuming.turn(0)
-
-    def decide(self) -> None:
-        """One batch of what has come. What was not acknowledged goes back to the broker."""
-        try:
-            self.coordinator._decider.turn(0)
-        finally:
-            self.coordinator._consuming.close()
-
-    def publish(self) -> None:
-        """Publish what was committed, and learn what was confirmed."""
-        self.coordinator._sender.turn(0)
-
-    def settle(self) -> None:
-        """Delete what was confirmed, as it does when it was idle for a moment."""
-        self.coordinator._sender._settling.settle(confirmed_too=True)
-
-    def tick(self) -> None:
-        """Claim what is due."""
-        self.coordinator._intake.put(self.coordinator._ticking.claim())
-
-    def keep(self) -> None:
-        """Store and read breakers and windows, admit, probe, prune."""
-        self.coordinator._keeping.turn()
-
-    def beat(self) -> None:
-        """Say that it lives."""
-        self.coordinator._sender._owner._try()
-
-    @property
-    def waiting(self) -> int:
-        """How many events wait for its next batch."""
-        return len(self.coordinator._intake)
+        super().__init__(Coordinator(database, broker, prefix=prefix, settings=settings, observer=observer))
 
     def dies(self) -> None:
         """All that it had in memory is gone; the broker takes back what it had not acknowledged."""
-        self.coordinator._consuming.close()
-        self.coordinator._sender._departures.close()
+        self.close()
 
     @contextmanager
     def losing_the_answer(self, *, committed: bool) -> Iterator[None]:

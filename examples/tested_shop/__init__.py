@@ -1,0 +1,1 @@
+"""A small shop and its tests, written with the test kit (docs/testing.md)."""
