@@ -48,6 +48,15 @@ def amends_participant(amends_database: Database) -> ParticipantBench:
     return ParticipantBench(amends_database)
 
 
+@pytest.fixture
+def amends_django(request: pytest.FixtureRequest) -> ParticipantBench:
+    """As `amends_participant`, for handlers with Django's ORM: in the transaction of pytest-django's `db`."""
+    request.getfixturevalue("db")
+    from amends.testing.django import django_bench
+
+    return django_bench()
+
+
 @pytest.fixture(scope="session")
 def amends_postgres_url() -> Iterator[str]:
     """Where coordinators have their databases: an embedded server. Override it with the URL of a server of yours."""

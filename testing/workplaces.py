@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session, scoped_session
@@ -17,9 +17,10 @@ from amends.db.engines import transaction
 from amends.participants.worker.databases import own_engine
 from amends.testing.errors import NotServed
 
-Database: TypeAlias = "Engine | Connection | Session | scoped_session[Any] | str"
+Database: TypeAlias = "Engine | Connection | Session | scoped_session[Any] | Workplace | str"
 
 
+@runtime_checkable
 class Workplace(Protocol):
     """A database in which handlers work."""
 
@@ -75,6 +76,8 @@ class Savepoints:
 
 def workplace(database: Database) -> Workplace:
     """Raises: NotServed, saying what it takes."""
+    if isinstance(database, Workplace):
+        return database
     if isinstance(database, scoped_session):
         database = database()
     if isinstance(database, str):
