@@ -17,8 +17,9 @@ HEADER_CONTENT_TYPE: Final = "content-type"  # bodies that are not plain JSON na
 HEADER_CONTENT_ENCODING: Final = "amends-content-encoding"
 HEADER_PRIORITY: Final = "amends-priority"  # 0 to 255
 HEADER_MANDATORY: Final = "amends-mandatory"  # a named exchange must have a queue for it
+HEADER_OPTIONAL: Final = "amends-optional"  # the default exchange may have no queue for it
 NOT_HEADERS: Final = frozenset(
-    {HEADER_CONTENT_TYPE, HEADER_CONTENT_ENCODING, HEADER_PRIORITY, HEADER_MANDATORY}
+    {HEADER_CONTENT_TYPE, HEADER_CONTENT_ENCODING, HEADER_PRIORITY, HEADER_MANDATORY, HEADER_OPTIONAL}
 )
 
 
@@ -55,8 +56,11 @@ class Message:
 
     @property
     def mandatory(self) -> bool:
-        """Whether it is wrong that no queue takes it: an event may have no subscriber, and is then dealt with (O4)."""
-        return not self.exchange or HEADER_MANDATORY in self.headers
+        """Whether it is wrong that no queue takes it.
+
+        An event may have no subscriber, and the answer to a call no caller any more: it is then dealt with (O4).
+        """
+        return HEADER_MANDATORY in self.headers if self.exchange else HEADER_OPTIONAL not in self.headers
 
     @property
     def content_type(self) -> str:

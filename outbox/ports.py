@@ -142,6 +142,17 @@ class Binding(NamedTuple):
     pattern: str
 
 
+class Mailbox(Consumer, Protocol):
+    """A consumer of a queue of its own, which nobody else may consume and which goes with its connection.
+
+    What was sent to an earlier connection's queue, and not received, is lost.
+    """
+
+    @property
+    def address(self) -> str:
+        """The queue's name; empty while there is none. Every connection has another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topology:
     """Queues, topic exchanges and what binds them, redeclared, identically, at every connect.
@@ -186,6 +197,9 @@ class Broker(Protocol):
         Of each queue it has at most `prefetch` messages unacknowledged.
         """
 
+    def mailbox(self, name: str, *, prefetch: int) -> Mailbox:
+        """A new mailbox, not connected yet; its addresses begin with `name`."""
+
     def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
         """How these queues stand; None where there is no such queue. Changes nothing, declares nothing.
 
@@ -215,6 +229,11 @@ def coordinator_queue(prefix: str) -> str:
 def receipts_queue(prefix: str, service: str) -> str:
     """Where the coordinator's receipts for one service's outbox table go."""
     return f"{prefix}.receipts.{service}"
+
+
+def answers_queue(prefix: str, service: str) -> str:
+    """Where the answers to a service's `send` go."""
+    return f"{prefix}.{service}.answers"
 
 
 def dead_letter_queue(prefix: str) -> str:

@@ -204,6 +204,9 @@ HEADER_ROW = "amends-row"  # the outbox row id of a message that needs a receipt
 HEADER_RECEIPT_TO = "amends-receipt-to"  # the queue that wants the receipt
 HEADER_TRACEPARENT = "traceparent"
 HEADER_TRACESTATE = "tracestate"
+HEADER_ANSWER = "amends-answer"  # of a command that no saga sends: what becomes of its answer
+ANSWER_OPTIONAL: Final = "optional"  # whoever asks may be gone: then it is dropped
+ANSWER_DURABLE: Final = "durable"  # nobody asks again: every answer is kept until it is sent, a `failed` too
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from amends.participants.acts_on_many import Acted
 from amends.participants.breaker import BreakerState, CircuitBreaker
+from amends.participants.calls.answer import Answer
+from amends.participants.calls.errors import CallError, CallExpired, CallFailed, CallRefused, CallTimeout
 from amends.participants.client import Client
 from amends.participants.context import Ctx
 from amends.participants.errors import (
@@ -33,8 +35,14 @@ from amends.participants.why import WhyView
 
 __all__ = [
     "Acted",
+    "Answer",
     "BreakerOpen",
     "BreakerState",
+    "CallError",
+    "CallExpired",
+    "CallFailed",
+    "CallRefused",
+    "CallTimeout",
     "CircuitBreaker",
     "Client",
     "CommandFields",

@@ -23,6 +23,7 @@ from amends.outbox import wire
 from amends.outbox.message import Message
 from amends.outbox.ports import coordinator_queue
 from amends.participants.acts import Acts
+from amends.participants.calls.calling import Calling
 from amends.participants.door import Door
 from amends.participants.errors import InvalidInput, StartConflict, UnknownSaga
 from amends.participants.sagas import SagaView
@@ -33,17 +34,22 @@ from amends.participants.waiting import Waiting
 from amends.participants.why import WhyView
 
 if TYPE_CHECKING:
+    from amends.outbox.ports import Broker
     from amends.outbox.putting import AsyncPutter, Putter
 
 
-class Client:
-    """Starts sagas for one service. It holds no connection; threads and forks may share it."""
+class Client(Calling):
+    """Starts sagas for one service, and calls participants. Threads and forks may share it.
+
+    It holds no connection until the first `call`.
+    """
 
     def __init__(
         self,
         service: str,
         *,
         prefix: str = "amends",
+        broker: Broker | str | None = None,
         url: str | None = None,
         token: str | None = None,
         timeout_s: float = 10.0,
@@ -51,11 +57,12 @@ class Client:
     ) -> None:
         """`service` names who starts; give its relay the same name. `url` and `token` are the coordinator's door.
 
+        `broker` is what `call` needs: a URL such as pyamqp://user:password@host, or a Broker.
+
         An HTTP request may take `timeout_s`; one that can be repeated safely is repeated for up to `retry_s` while
         the coordinator cannot be reached.
         """
-        self.service = service
-        self.prefix = prefix
+        super().__init__(service, prefix=prefix, broker=broker)
         self._door = None if url is None else Door(url, token, service, timeout_s=timeout_s, retry_s=retry_s)
 
     def start(

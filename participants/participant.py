@@ -11,6 +11,7 @@ from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 from amends.outbox.wire import NAME_CHARS_MAX, Op
+from amends.participants.calls.answers import AnswerHandlers, make_answer_handler
 from amends.participants.errors import InvalidHandler
 from amends.participants.events.subscriptions import ATTEMPTS, Subscriptions, make_subscription
 from amends.participants.events.versions import Newer
@@ -68,6 +69,7 @@ class Participant:
         self._beside: set[tuple[Op, str, str]] = set()
         self._together: dict[str, Together] = {}
         self.subscriptions = Subscriptions(self.name)
+        self.answers = AnswerHandlers(self.name)
 
     @overload
     def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
@@ -169,6 +171,29 @@ class Participant:
 
         return register
 
+    def answer(
+        self, command: str, *, of: str | None = None, threads: int = 1, attempts: int = ATTEMPTS
+    ) -> Callable[[F], F]:
+        """Let a function take the answers to calls that were sent with `reply_to=` this participant's name.
+
+        `def added(answer: Answer[Sum], ctx: Ctx) -> None` gets those to the command `add`, of every participant or of
+        `of`; each in a transaction that also remembers it. All such handlers share a queue, and as many threads as the
+        one with the most wants. One that raises is tried again, `attempts` times, with growing pauses; then the answer
+        is dead-lettered.
+
+        Raises: InvalidHandler for a signature or a number that cannot be served, or answers that are taken already.
+        """
+        names = _local_names()
+
+        def register(function: F) -> F:
+            wanted = _checked_name(command, f"a command whose answers {self.name} takes")
+            self.answers.add(
+                make_answer_handler(function, wanted, of, threads=threads, attempts=attempts, names=names)
+            )
+            return function
+
+        return register
+
     def find(self, op: Op, name: str) -> Handler | None:
         """The handler of this op and name."""
         return self._handlers.get((op, name))
@@ -198,6 +223,7 @@ class Participant:
         other._beside = set(self._beside)
         other._together = {name: together(function) for name, function in self._together.items()}
         other.subscriptions = self.subscriptions.with_handlers(handler)
+        other.answers = self.answers.with_handlers(handler)
         return other
 
     def worker(

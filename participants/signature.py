@@ -52,11 +52,13 @@ def read_signature(
     takes_result: bool,
     names: Mapping[str, Any],
     context: type = Ctx,
+    reader: Callable[[Any], PayloadReader] = PayloadReader,
 ) -> Signature:
     """The signature of a handler; `names` are the local names that its annotations may use.
 
     The first parameter is the command, the second of an undo or confirm the command's result, and one that is
     annotated with `context`, or is called `ctx`, the context. Further parameters need defaults and are left alone.
+    `reader` makes what reads a declared type.
 
     Raises: InvalidHandler.
     """
@@ -82,7 +84,7 @@ def read_signature(
         elif wanted and (parameter.default is inspect.Parameter.empty):
             slot = wanted.pop(0)
             slots.append(slot)
-            readers[slot] = _reader(function, parameter.name, declared)
+            readers[slot] = _reader(function, parameter.name, declared, reader)
         elif parameter.default is inspect.Parameter.empty:
             raise InvalidHandler(
                 f"{_place(function)}: nothing is known to give to parameter {parameter.name!r}; "
@@ -99,9 +101,11 @@ def read_signature(
     )
 
 
-def _reader(function: Callable[..., Any], parameter: str, declared: Any) -> PayloadReader:
+def _reader(
+    function: Callable[..., Any], parameter: str, declared: Any, reader: Callable[[Any], PayloadReader]
+) -> PayloadReader:
     try:
-        return PayloadReader(declared)
+        return reader(declared)
     except InvalidHandler as error:
         raise InvalidHandler(f"{_place(function)}: parameter {parameter!r}: {error}") from error
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Collection, Sequence
 from amends.outbox.drivers.amqp_consumer import AmqpConsumer
 from amends.outbox.drivers.amqp_link import Limits, Link, connect
 from amends.outbox.drivers.amqp_looking import look_at
+from amends.outbox.drivers.amqp_mailbox import AmqpMailbox
 from amends.outbox.drivers.amqp_publisher import AmqpPublisher
 from amends.outbox.drivers.amqp_topology import SharedTopology
 from amends.outbox.drivers.amqp_url import Address
-from amends.outbox.ports import Consumer, Publisher, QueueState, Topology
+from amends.outbox.ports import Consumer, Mailbox, Publisher, QueueState, Topology
 
 LIMITS = Limits()
 
@@ -41,6 +42,9 @@ class AmqpBroker:
             raise ValueError(f"prefetch must be at least 1, not {prefetch}: 0 would mean without a limit")
         self.declare(Topology(queues=frozenset(queues)))
         return AmqpConsumer(self._link_of("consumer"), self._topology, queues, prefetch)
+
+    def mailbox(self, name: str, *, prefetch: int) -> Mailbox:
+        return AmqpMailbox(self._link_of("mailbox"), self._topology, name, prefetch)
 
     def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
         return look_at(

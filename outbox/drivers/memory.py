@@ -14,9 +14,10 @@ from collections.abc import Collection, Sequence
 from time import monotonic
 
 from amends.outbox.drivers.memory_consumer import MemoryConsumer
+from amends.outbox.drivers.memory_mailbox import MemoryMailbox
 from amends.outbox.drivers.memory_publisher import MemoryPublisher
 from amends.outbox.drivers.memory_queue import MemoryQueue
-from amends.outbox.ports import Binding, Consumer, Publisher, QueueState, Topology
+from amends.outbox.ports import Binding, Consumer, Mailbox, Publisher, QueueState, Topology
 
 _brokers: dict[str, MemoryBroker] = {}
 _brokers_lock = threading.Lock()
@@ -57,6 +58,9 @@ class MemoryBroker:
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         self.declare(Topology(queues=frozenset(queues)))
         return MemoryConsumer(self.lock, [self.queues[queue] for queue in dict.fromkeys(queues)], prefetch)
+
+    def mailbox(self, name: str, *, prefetch: int) -> Mailbox:
+        return MemoryMailbox(self.lock, self.queues, name, prefetch)
 
     def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:  # noqa: ARG002 - Nothing here waits.
         with self.lock:

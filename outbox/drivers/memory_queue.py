@@ -117,6 +117,11 @@ class MemoryQueue:
                 return
             self.ready.popleft().confirm(now)
 
+    def clear(self, now: float) -> None:
+        """Drop all that nobody has taken: the queue is deleted."""
+        while self.ready:
+            self.ready.popleft().confirm(now)
+
     def state(self, now: float) -> QueueState:
         """Who consumes it, and what nobody has taken."""
         ready = sum(one.expires_at is None or one.expires_at > now for one in self.ready)

@@ -17,7 +17,7 @@ from amends.outbox.message import CONTENT_TYPE, HeaderValue, Message, new_messag
 from amends.outbox.ports import Delivery
 from amends.outbox.sealing import Seal
 from amends.outbox.sealing.codec import HEADER_CODEC, CodecUnavailable
-from amends.outbox.wire import COMMAND, HEADER_TRACEPARENT
+from amends.outbox.wire import COMMAND, HEADER_ANSWER, HEADER_TRACEPARENT
 from amends.participants.errors import Failed
 from amends.participants.worker.inbound import Inbound
 
@@ -51,6 +51,8 @@ def handed_over(task: Any, inbound: Inbound, options: Mapping[str, Any], seal: S
     headers: dict[str, HeaderValue] = {_HEADER_PREFIX: inbound.prefix}
     if inbound.traceparent:
         headers[HEADER_TRACEPARENT] = inbound.traceparent
+    if delivery.headers.get(HEADER_ANSWER):
+        headers[HEADER_ANSWER] = str(delivery.headers[HEADER_ANSWER])
     command = Message(
         routing_key=task.name,
         type=COMMAND,

@@ -24,6 +24,7 @@ from amends.participants.barrier.answers import Answer, failed
 from amends.participants.barrier.barrier import Barrier, Runner
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.store import Expired, Vanished
+from amends.participants.calls.deferring import once_more
 from amends.participants.errors import Refused
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Handler, Participant
@@ -141,7 +142,10 @@ class Execution:
         except Undeliverable:
             return False
         answer = failed(BUSY, spent=False, retry_after_s=retry_after_s)
-        self._sender.send([inbound.reply(answer)])
+        try:
+            self._reply(inbound, answer)
+        except StoreUnavailable:
+            return False
         self._count(inbound.command.op, inbound.command.command, answer)
         return True
 
@@ -174,9 +178,17 @@ class Execution:
         else:
             answer = self._settled(lambda: self._pass_barrier(inbound, handler, caller))
         if not answer.durable:
-            self._sender.send([inbound.reply(answer)])
+            self._reply(inbound, answer)
         inbound.told(answer)
         self._count(command.op, handler.name if handler else "unknown", answer)
+
+    def _reply(self, inbound: Inbound, answer: Answer) -> None:
+        """Send an answer that wrote nothing: from memory, if whoever asked asks again. Raises: StoreUnavailable."""
+        if not inbound.asked_once:
+            self._sender.send([inbound.reply(answer)])
+            return
+        with self._transactions.begin() as unit:
+            unit.messages.append(once_more(inbound, answer) or inbound.reply(answer))
 
     def _settled(self, attempt: Callable[[], _A]) -> _A | Answer:
         """The answer, tried again where two transactions met (B7). A durable one has its reply in the outbox."""

@@ -10,7 +10,7 @@ from uuid import UUID
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.limits import BODY_BYTES_MAX
-from amends.outbox.message import Message
+from amends.outbox.message import HEADER_OPTIONAL, Message
 from amends.outbox.ports import Delivery, coordinator_queue, dead_letter_queue
 from amends.outbox.traces import carrying, parted, trace_of
 from amends.outbox.tracing import Tracing, Work
@@ -96,14 +96,22 @@ class Inbound:
         """Whether it came so often that it may be what kills the worker each time."""
         return self.delivery.delivery_count > DELIVERIES_MAX
 
+    @property
+    def asked_once(self) -> bool:
+        """Whether nobody asks again if an answer is lost, be it only that it failed (`Client.send`)."""
+        return self.delivery.headers.get(wire.HEADER_ANSWER) == wire.ANSWER_DURABLE
+
     def reply(self, answer: Answer) -> Message:
-        """The answer, as a message to whoever sent the command."""
+        """The answer, as a message to whoever sent the command; a caller (`Client.call`) may be gone by then."""
+        headers = carrying(self.trace)
+        if self.delivery.headers.get(wire.HEADER_ANSWER) == wire.ANSWER_OPTIONAL:
+            headers = {**headers, HEADER_OPTIONAL: "yes"}
         return Message(
             routing_key=self.reply_to,
             type=wire.REPLY,
             body=wire.encode(answer.reply(self.command, self.participant)),
             correlation_id=self.command.saga,
-            headers=carrying(self.trace),
+            headers=headers,
         )
 
 

@@ -28,6 +28,7 @@ from amends.outbox.storage import OutboxStats
 from amends.outbox.store import OutboxStore
 from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.store import BarrierStore
+from amends.participants.calls.answering import answer_lanes, answers_topology
 from amends.participants.events.lanes import event_lanes, topology_of
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Participant
@@ -74,7 +75,7 @@ class Parts:
         topology = Topology(
             frozenset({do, undo, coordinator_queue(prefix), dead_letter_queue(prefix)}),
             frozenset({events_exchange(prefix)}),
-        ) | topology_of(participant, prefix)
+        ) | (topology_of(participant, prefix) | answers_topology(participant, prefix))
         self.gate = DatabaseGate(lambda: require_ready(own))
         self._sender = Sender(
             broker,
@@ -136,19 +137,21 @@ class Parts:
                 time_limit_s=settings.time_limit_s,
             )
             for name, queue, threads in (("do", do, settings.threads), ("undo", undo, settings.undo_threads))
-        ] + event_lanes(
-            participant,
-            broker,
-            prefix,
-            settings,
-            barrier=barrier,
-            transactions=transactions,
-            sender=self._sender,
-            guard=guard,
-            metrics=metrics,
-            gate=self.gate,
-            stopwatch=stopwatch,
-        )
+        ]
+        for lanes in (event_lanes, answer_lanes):
+            self._lanes += lanes(
+                participant,
+                broker,
+                prefix,
+                settings,
+                barrier=barrier,
+                transactions=transactions,
+                sender=self._sender,
+                guard=guard,
+                metrics=metrics,
+                gate=self.gate,
+                stopwatch=stopwatch,
+            )
 
     def outbox_stats(self) -> OutboxStats:
         """What stands in this database's outbox. Raises: StoreUnavailable."""

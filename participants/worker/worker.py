@@ -77,7 +77,7 @@ class Worker:
             settings,
             participant.name,
             self._fit.longest_s,
-            event_threads=threads_of(participant),
+            event_threads=threads_of(participant) + participant.answers.threads,
         )
         self._broker = (
             open_broker(broker, name=f"amends {participant.name}", seal=seal)

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import dialect
 
 from amends.db.tables.participant import barrier
 from amends.outbox import limits, ports, wire
+from amends.participants.calls.request import CALL_IDS, CALL_PATH
 from amends.participants.events import arrivals
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "protocol.md"
@@ -106,6 +107,8 @@ def test_queues_and_headers_have_the_names_the_code_gives_them():
         wire.HEADER_ROW,
         wire.HEADER_RECEIPT_TO,
         wire.HEADER_TRACEPARENT,
+        wire.HEADER_ANSWER,
+        ports.answers_queue("<prefix>", "<service>"),
     ]
 
     assert [name for name in names if f"`{name}`" not in TEXT] == []
@@ -141,3 +144,12 @@ def test_the_barrier_table_on_the_page_is_the_one_that_is_migrated(database_url)
         }
 
     assert shape(reflected) == shape(barrier)
+
+
+def test_what_calls_say_of_their_answers_and_ids_is_told():
+    section = TEXT.split("\n## Calls\n")[1].split("\n## ")[0]
+
+    assert str(CALL_IDS) in section
+    assert f"`{CALL_PATH}`" in section
+    assert f"`{wire.ANSWER_OPTIONAL}`" in section
+    assert f"`{wire.ANSWER_DURABLE}`" in section
