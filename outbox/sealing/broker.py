@@ -15,6 +15,7 @@ from amends.outbox.ports import (
     Consumer,
     Delivery,
     Fate,
+    Mailbox,
     Outgoing,
     Publisher,
     QueueState,
@@ -49,6 +50,9 @@ class SealedBroker:
 
     def consumer(self, queues: Sequence[str], *, prefetch: int) -> Consumer:
         return OpeningConsumer(self._inside.consumer(queues, prefetch=prefetch), self._seal)
+
+    def mailbox(self, name: str, *, prefetch: int) -> Mailbox:
+        return OpeningMailbox(self._inside.mailbox(name, prefetch=prefetch), self._seal)
 
     def look(self, queues: Collection[str], *, timeout_s: float) -> dict[str, QueueState | None]:
         return self._inside.look(queues, timeout_s=timeout_s)
@@ -148,3 +152,15 @@ class OpeningConsumer:
             opened.append(one)
         self._backoff.reset()
         return opened
+
+
+class OpeningMailbox(OpeningConsumer):
+    """A mailbox whose messages are opened."""
+
+    def __init__(self, inside: Mailbox, seal: Seal) -> None:
+        super().__init__(inside, seal)
+        self._mailbox = inside
+
+    @property
+    def address(self) -> str:
+        return self._mailbox.address

@@ -149,6 +149,8 @@ class Switchboard:
 
     def _answered(self, delivery: Delivery) -> None:
         try:
+            if delivery.fault:
+                raise MalformedMessage(delivery.fault)
             reply = wire.decode(delivery.type, delivery.body)
         except MalformedMessage as error:
             log.warning("call_answer_unreadable", extra={"error": str(error)})
