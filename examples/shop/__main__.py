@@ -21,7 +21,7 @@ from examples.verdict import Verdict
 
 WAVE = 8
 LATER = 2
-KILLED = ("inventory", "orders", "notifications")
+KILLED = ("inventory", "orders")
 
 
 def main() -> None:
