@@ -152,6 +152,25 @@ def test_an_async_handler_runs_in_a_test_with_and_without_a_loop(place: Database
     assert bench.send(look, FIVE) == done(1000)
 
 
+def test_an_async_handler_has_its_session_in_the_same_transaction(place: Database) -> None:
+    counter = Participant("counter")
+
+    @counter.command
+    async def count(cmd: Charge, ctx: Ctx) -> int:
+        one = await ctx.asession.get_one(shop.Account, cmd.card)
+        one.cents -= cmd.cents
+        return one.cents
+
+    bench = ParticipantBench(place)
+
+    async def beside() -> None:
+        first = bench.send(count, FIVE)
+        assert bench.redeliver(first) == first == done(500)
+
+    asyncio.run(beside())
+    assert left(place) == 500
+
+
 def test_a_call_outside_is_made_again_under_its_key_once_its_lease_is_over(engine: Engine) -> None:
     bank: dict[str, int] = {}
     gateway = Participant("gateway")
