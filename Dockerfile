@@ -16,6 +16,7 @@ COPY outbox/ outbox/
 COPY participants/ participants/
 COPY coordinator/ coordinator/
 COPY demo/ demo/
+COPY dev/ dev/
 COPY testing/ testing/
 RUN pip --python /opt/amends/bin/python install --no-cache-dir --disable-pip-version-check ".[coordinator]"
 

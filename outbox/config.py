@@ -88,6 +88,36 @@ def relay_settings(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """Where messages are, for a command that looks at them. Its text leaves out the URL, which holds a password."""
+
+    url: str
+    prefix: str
+    seal: Seal | None
+
+    def __repr__(self) -> str:
+        """Without secrets."""
+        return f"BrokerSettings(prefix={self.prefix!r})"
+
+
+def broker_settings(
+    environment: Environment, *, broker: str | None = None, prefix: str | None = None
+) -> BrokerSettings:
+    """AMENDS_BROKER_URL and AMENDS_PREFIX, unless they are given. Raises: InvalidSetting."""
+    given = {"AMENDS_BROKER_URL": broker, "AMENDS_PREFIX": prefix}
+    source = {
+        name: value for name, value in environment.values.items() if not given.get(name.removesuffix("_FILE"))
+    }
+    env = Environment({**source, **{name: value for name, value in given.items() if value}})
+    url = _broker_url(env)
+    if url.startswith("memory:"):
+        raise InvalidSetting(
+            "AMENDS_BROKER_URL", "must name RabbitMQ: a broker in memory is in its own process"
+        )
+    return BrokerSettings(url=url, prefix=_name(env, "AMENDS_PREFIX") or "amends", seal=seal_settings(env))
+
+
 def seal_settings(env: Environment) -> Seal | None:
     """How messages are signed and coded; None if neither is asked for. Raises: InvalidSetting."""
     keys, codec = env.text("AMENDS_SIGNING_KEYS"), env.text("AMENDS_CODEC")

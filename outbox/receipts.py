@@ -14,6 +14,7 @@ from amends.db.engines import transaction
 from amends.db.pipelines import unflushed
 from amends.outbox import wire
 from amends.outbox.backoff import Backoff
+from amends.outbox.dead_letters import dead_letter
 from amends.outbox.errors import BrokerUnavailable, MalformedMessage
 from amends.outbox.faults import DATABASE_FAULTS, told
 from amends.outbox.limits import BODY_BYTES_MAX
@@ -47,8 +48,8 @@ class Receipts:
         self._database = database
         self._store = store
         self._observer = observer
-        self._dead_letters = dead_letter_queue(prefix)
-        broker.declare(Topology(queues=frozenset({self._dead_letters})))
+        self._prefix = prefix
+        broker.declare(Topology(queues=frozenset({dead_letter_queue(prefix)})))
         self._consumer = broker.consumer([receipts_queue(prefix, service)], prefetch=_PREFETCH)
         self._stopping = threading.Event()
         self._backoff = Backoff(0.1, 5.0)
@@ -99,7 +100,7 @@ class Receipts:
                 receipts.append(read_receipt(delivery))
             except MalformedMessage as error:
                 log.warning("receipt_dead_lettered", extra={"queue": delivery.queue, "reason": str(error)})
-                dead.append(self._dead_letter(delivery, str(error)))
+                dead.append(dead_letter(delivery, str(error), prefix=self._prefix))
         crash_point("relay.receipt.before")
         # One transaction: receipted rows go; what nobody can read goes to the dead letters by way of the outbox, and is
         # acknowledged only once it is safe there. A row whose delete is lost is sent, and receipted, once more.
@@ -109,15 +110,6 @@ class Receipts:
         crash_point("relay.receipt.after")
         self._observer.received(received)
         self._consumer.ack(delivery.tag for delivery in deliveries)
-
-    def _dead_letter(self, delivery: Delivery, reason: str) -> Message:
-        return Message(
-            routing_key=self._dead_letters,
-            type=delivery.type[:60],
-            body=delivery.body[: BODY_BYTES_MAX // 2],
-            correlation_id=delivery.correlation_id[:60] or None,
-            headers={"amends-reason": reason[:500], "amends-queue": delivery.queue},
-        )
 
 
 def read_receipt(delivery: Delivery) -> wire.Receipt:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from amends.coordinator.cli.client import Api
 from amends.coordinator.config import command_settings
+
+if TYPE_CHECKING:
+    from amends.coordinator.cli.client import Api
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +34,9 @@ def reason_option(function: F) -> F:
 @contextmanager
 def coordinator() -> Iterator[Api]:
     """The coordinator that AMENDS_URL names. Raises: InvalidSetting."""
+    # It speaks HTTP: what only looks into a database needs no such library.
+    from amends.coordinator.cli.client import Api
+
     api = Api(command_settings())
     try:
         yield api

@@ -60,6 +60,7 @@ from amends.coordinator.saga.events import (
 )
 from amends.coordinator.saga.json import Json
 from amends.coordinator.saga.state import Phase, queue_of
+from amends.outbox.dead_letters import dead_letter
 from amends.outbox.message import Message, OutboxRow
 from amends.outbox.store import OutboxStore
 
@@ -217,7 +218,7 @@ class Batch:
             case SilentChildItem():
                 self._letters.append(self._kin.silent(item.saga_id, item.parent, item.reason))
             case DeadLetterItem():
-                self._letters.append(posting.dead_letter(self._advancing.prefix, item))
+                self._letters.append(dead_letter(item.delivery, item.reason, prefix=self._advancing.prefix))
                 if item.receipt is not None:
                     note = "quarantined"
                     self.outcome.receipts.append(posting.receipt(item.receipt, item.message_id, note))

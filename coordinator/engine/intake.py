@@ -13,6 +13,7 @@ from amends.coordinator.engine.contract import ActAnswer, SignalAnswer, StartAns
 from amends.coordinator.saga.events import Act, Edit, MoveTimer, Replied, Reported, Retry, Signalled, Told
 from amends.coordinator.saga.state import Parent
 from amends.coordinator.schedules.missed import Plan
+from amends.outbox.ports import Delivery
 from amends.outbox.wire import Start
 
 
@@ -164,7 +165,7 @@ class SilentChildItem(Item):
 class DeadLetterItem(Item):
     """A message that cannot be attributed to a saga and step."""
 
-    queue: str
+    delivery: Delivery
     reason: str
     receipt: ReceiptTo | None = None
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Final
 
 import msgspec
 
-from amends.coordinator.engine.intake import DeadLetterItem, ReceiptTo, StartItem
+from amends.coordinator.engine.intake import ReceiptTo, StartItem
 from amends.coordinator.saga.effects import Publish, Send
 from amends.coordinator.saga.events import Signalled
 from amends.coordinator.saga.state import Op, Saga
 from amends.outbox import wire
 from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
-from amends.outbox.ports import command_queue, coordinator_queue, dead_letter_queue, events_exchange
+from amends.outbox.ports import command_queue, coordinator_queue, events_exchange
 from amends.outbox.traces import carrying, parted
 
 log = logging.getLogger(__name__)
 
-DEAD_LETTER_BYTES_MAX: Final = 65_536
 
 _raw = msgspec.json.Encoder().encode
 
@@ -122,18 +120,4 @@ def signal_again(prefix: str, saga_id: str, signal: Signalled) -> Message:
         body=wire.encode(body),
         correlation_id=saga_id,
         needs_receipt=True,
-    )
-
-
-def dead_letter(prefix: str, item: DeadLetterItem) -> Message:
-    """A copy of a message that nobody can read, with what was wrong with it; of a huge one only the beginning."""
-    headers = {"amends-reason": item.reason, "amends-queue": item.queue}
-    if len(item.body) > DEAD_LETTER_BYTES_MAX:
-        headers["amends-truncated-from"] = str(len(item.body))
-    return Message(
-        routing_key=dead_letter_queue(prefix),
-        type=item.type,
-        body=item.body[:DEAD_LETTER_BYTES_MAX],
-        correlation_id=item.message_id or None,
-        headers=headers,
     )

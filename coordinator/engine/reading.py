@@ -188,7 +188,7 @@ def _dead(delivery: Delivery, reason: str) -> DeadLetterItem:
         body=delivery.body,
         message_id=delivery.message_id[:64],
         type=delivery.type[:255],
-        queue=delivery.queue,
+        delivery=delivery,
         reason=reason[:REASON_CHARS_MAX],
         receipt=receipt_to(delivery),
     )

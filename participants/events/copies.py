@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from amends.outbox import wire
-from amends.outbox.limits import BODY_BYTES_MAX, MESSAGE_ID_BYTES_MAX
+from amends.outbox.dead_letters import HEADER_QUEUE, HEADER_REASON, dead_letter
+from amends.outbox.limits import MESSAGE_ID_BYTES_MAX
 from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
-from amends.outbox.ports import Delivery, dead_letter_queue
+from amends.outbox.ports import Delivery
 from amends.participants.events.arrivals import HEADER_TRIES, HEADER_WAITS
-from amends.participants.worker.inbound import DEAD_BYTES_MAX, HEADER_QUEUE, HEADER_REASON
 
 FIRST_S: Final = 1.0
 LONGEST_S: Final = 300.0
@@ -40,18 +40,9 @@ def again(delivery: Delivery, *, tries: int, waits: int, after_s: float | None) 
 
 
 def dead(delivery: Delivery, reason: str, *, prefix: str) -> Message:
-    """A copy for the dead-letter queue, whole, so that it can be given back; only of what no broker takes less."""
-    whole = len(delivery.body) <= BODY_BYTES_MAX
-    headers = {**_kept(delivery.headers), HEADER_REASON: reason[:500], HEADER_QUEUE: delivery.queue}
-    if delivery.content_type and delivery.content_type != CONTENT_TYPE:
-        headers[HEADER_CONTENT_TYPE] = delivery.content_type[:_CHARS_MAX]
-    return Message(
-        routing_key=dead_letter_queue(prefix),
-        type=delivery.type[:60],
-        body=delivery.body if whole else delivery.body[:DEAD_BYTES_MAX],
-        message_id=_message_id(delivery),
-        correlation_id=delivery.correlation_id[:60] or None,
-        headers=headers,
+    """A copy for the dead-letter queue, from which it can be given back; it begins to count anew."""
+    return dead_letter(
+        delivery, reason, prefix=prefix, without=(HEADER_TRIES, HEADER_WAITS, wire.HEADER_RECEIPT_TO)
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from amends.db.crashpoints import crash_point
 from amends.db.errors import StoreUnavailable
+from amends.outbox.dead_letters import dead_letter
 from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
 from amends.outbox.tracing import switch
@@ -37,7 +38,6 @@ from amends.participants.worker.inbound import (
     DELIVERIES_MAX,
     Inbound,
     Undeliverable,
-    dead_letter,
     read_inbound,
 )
 from amends.participants.worker.running import HandlerRuns

@@ -11,17 +11,14 @@ from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.limits import BODY_BYTES_MAX
 from amends.outbox.message import HEADER_OPTIONAL, Message
-from amends.outbox.ports import Delivery, coordinator_queue, dead_letter_queue
+from amends.outbox.ports import Delivery, coordinator_queue
 from amends.outbox.traces import carrying, parted, trace_of
 from amends.outbox.tracing import Tracing, Work
 from amends.outbox.wire import Command, Outcome
 from amends.participants.barrier.answers import Answer
 from amends.participants.logging import CommandScope, command_scope
 
-HEADER_REASON: Final = "amends-reason"
-HEADER_QUEUE: Final = "amends-queue"
 DELIVERIES_MAX: Final = 10
-DEAD_BYTES_MAX: Final = 64 * 1024
 
 # kombu decompresses a body before anything can look at it: what is compressed is refused by its header.
 _PLAIN: Final = ("", "utf-8", "utf8", "us-ascii", "identity", "binary")
@@ -140,14 +137,3 @@ def read_inbound(delivery: Delivery, *, participant: str, prefix: str) -> Inboun
         raise Undeliverable("round and attempt are whole numbers from 0 to 2147483647")
     reply_to = delivery.reply_to or coordinator_queue(prefix)
     return Inbound(command, delivery, participant, reply_to, prefix, trace_of(delivery.headers))
-
-
-def dead_letter(delivery: Delivery, reason: str, *, prefix: str) -> Message:
-    """A copy for the dead-letter queue; of a large body only the beginning."""
-    return Message(
-        routing_key=dead_letter_queue(prefix),
-        type=delivery.type[:60],
-        body=delivery.body[:DEAD_BYTES_MAX],
-        correlation_id=delivery.correlation_id[:60] or None,
-        headers={HEADER_REASON: reason[:500], HEADER_QUEUE: delivery.queue},
-    )

@@ -10,6 +10,7 @@ import pytest
 from amends.coordinator.engine.intake import ActItem, DeadLetterItem, Intake
 from amends.coordinator.saga.events import Compensate
 from amends.outbox import wire
+from amends.outbox.ports import Delivery
 from tests.doors.house import INPUT, TOKENS, House, order, problem
 from tests.engine.scripted import reply
 from tests.waiting import DEADLINE_S
@@ -215,7 +216,7 @@ def test_a_retry_may_set_a_new_deadline(house: House) -> None:
 def test_doors_are_taken_out_of_turn_while_the_database_is_away() -> None:
     """What the decider tells doors that came while it was finding out. Messages stay, to be decided later."""
     intake = Intake()
-    message = DeadLetterItem(saga_id="", queue="x", reason="y")
+    message = DeadLetterItem(saga_id="", delivery=Delivery(tag=1, queue="x", body=b""), reason="y")
     waiting = ActItem(saga_id="a", act=Compensate(actor="ann", reason="z"), answer=Future())
     intake.put([message, waiting])
 

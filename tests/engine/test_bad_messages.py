@@ -80,7 +80,7 @@ def test_a_message_that_cannot_be_read_is_dead_lettered_and_delays_nothing(world
     letter = letters(world, 1)[0]
     assert letter.headers["amends-reason"]
     assert letter.headers["amends-queue"] == coordinator_queue(world.prefix)
-    assert letter.correlation_id == "bad"
+    assert letter.message_id == "bad"
     assert body.startswith(letter.body)
 
 
