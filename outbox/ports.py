@@ -221,6 +221,11 @@ def event_queue(prefix: str, participant: str, subscriber: str) -> str:
     return f"{prefix}.{participant}.on.{subscriber}"
 
 
+def finished_queue(prefix: str, participant: str) -> str:
+    """`<prefix>.<participant>.finished`: what became of the sagas whose starts name this participant."""
+    return f"{prefix}.{participant}.finished"
+
+
 def coordinator_queue(prefix: str) -> str:
     """Where replies and starts go."""
     return f"{prefix}.coordinator"

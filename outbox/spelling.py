@@ -10,7 +10,7 @@ import math
 import re
 from typing import Final
 
-from amends.outbox.wire import PATH_CHARS_MAX, SIGNAL_ID_CHARS_MAX
+from amends.outbox.wire import NAME_CHARS_MAX, PATH_CHARS_MAX, SIGNAL_ID_CHARS_MAX
 
 PAYLOAD_DEPTH_MAX: Final = 60
 PAYLOAD_VALUES_MAX: Final = 50_000
@@ -18,6 +18,8 @@ INPUT_DEPTH_MAX: Final = 64
 INTEGER_MAX: Final = 2**63 - 1
 
 _SIGNAL_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*(/[0-9]+)*")
+# Names of participants become parts of queue names.
+_PARTICIPANT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SIGNAL_ID: Final = re.compile(r"[ -~]+")
 # Version 00 ends there; what a later version adds follows a dash.
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-[ -~]{0,200})?")
@@ -36,6 +38,11 @@ def signal_id_problem(id_: str) -> str | None:
     if len(id_) <= SIGNAL_ID_CHARS_MAX and _SIGNAL_ID.fullmatch(id_):
         return None
     return f"an id has 1 to {SIGNAL_ID_CHARS_MAX} printable ASCII characters"
+
+
+def is_participant(name: str) -> bool:
+    """Whether a participant may have this name."""
+    return len(name) <= NAME_CHARS_MAX and _PARTICIPANT.fullmatch(name) is not None
 
 
 def is_traceparent(text: str) -> bool:

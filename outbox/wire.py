@@ -21,6 +21,7 @@ SIGNAL = "amends.signal"
 TELL = "amends.tell"
 REPORT = "amends.report"
 RECEIPT = "amends.receipt"
+FINISHED = "amends.finished"
 CLOUD_EVENT = "application/cloudevents+json"  # the content type of a domain event
 
 PATH_CHARS_MAX = 300
@@ -130,6 +131,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = {}
     sent_at: int  # when it was put, ms since 1970, by the sender's clock; nothing is decided by it
     parent: Caller | None = None  # only of a child saga
+    finished: str | None = None  # the participant that is told when the saga has ended, or is rejected
 
 
 class Tell(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -197,6 +199,26 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""  # what became of it: accepted, duplicate, conflict, rejected, quarantined ...
 
 
+class Finished(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A saga has ended, or its start was rejected: told to the participant that the start names.
+
+    `id` is that of every copy. Times are milliseconds since 1970. `resultmissing` says why there is no `result`, where
+    there should be.
+    """
+
+    id: str
+    saga: str
+    name: str
+    version: int
+    status: Literal["completed", "compensated", "rejected"]
+    result: msgspec.Raw = NULL
+    reason: str = ""
+    labels: dict[str, str] = {}
+    started_at: int
+    ended_at: int
+    resultmissing: str = ""
+
+
 # The reason of a `failed` that met somebody else's lock; `amends why` tells it apart.
 LOCK_HELD: Final = "another transaction holds a lock"
 
@@ -217,8 +239,9 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     TELL: msgspec.json.Decoder(Tell),
     REPORT: msgspec.json.Decoder(Report),
     RECEIPT: msgspec.json.Decoder(Receipt),
+    FINISHED: msgspec.json.Decoder(Finished),
 }
-Body = Command | Reply | Start | Signal | Tell | Report | Receipt
+Body = Command | Reply | Start | Signal | Tell | Report | Receipt | Finished
 
 
 def event_id_of(saga: str, path: str, op: str) -> str:

@@ -24,8 +24,9 @@ from amends.participants.errors import (
     UnknownSaga,
     WaitTimeout,
 )
-from amends.participants.events.context import EventCtx
+from amends.participants.events.context import EventCtx, FinishedCtx
 from amends.participants.events.emitting import aemit, emit
+from amends.participants.events.finishing import FinishedSaga
 from amends.participants.events.types import EventType
 from amends.participants.logging import CommandFields
 from amends.participants.participant import Participant
@@ -52,6 +53,8 @@ __all__ = [
     "EventCtx",
     "EventType",
     "Failed",
+    "FinishedCtx",
+    "FinishedSaga",
     "HandlerEndedTransaction",
     "InvalidHandler",
     "InvalidInput",

@@ -36,7 +36,7 @@ def barrier() -> None:
 @database_option
 @json_option
 def stats(database: str | None, as_json: bool) -> None:
-    """Count the barrier's rows, by op and outcome; `on` are events that were heard of.
+    """Count the barrier's rows, by op and outcome; `on` are events, `finished` ends of sagas that were heard of.
 
     In doubt are external calls of which nobody has told and nobody is at work on (B5): they stay until the saga's next
     attempt, its undo or an operator's fence settles them.
@@ -46,7 +46,11 @@ def stats(database: str | None, as_json: bool) -> None:
     )
     asked = (
         select(
-            case((table.c.path.like("on:%"), "on"), else_=table.c.op).label("kind"),
+            case(
+                (table.c.path.like("on:%"), "on"),
+                (table.c.path.like("finished:%"), "finished"),
+                else_=table.c.op,
+            ).label("kind"),
             case((doubt, "in doubt"), else_=table.c.outcome).label("became"),
             func.count().label("rows"),
             func.min(table.c.at).label("oldest"),

@@ -36,6 +36,7 @@ from amends.participants.why import WhyView
 if TYPE_CHECKING:
     from amends.outbox.ports import Broker
     from amends.outbox.putting import AsyncPutter, Putter
+    from amends.participants.participant import Participant
 
 
 class Client(Calling):
@@ -54,15 +55,19 @@ class Client(Calling):
         token: str | None = None,
         timeout_s: float = 10.0,
         retry_s: float = 10.0,
+        participant: Participant | None = None,
     ) -> None:
         """`service` names who starts; give its relay the same name. `url` and `token` are the coordinator's door.
 
         `broker` is what `call` needs: a URL such as pyamqp://user:password@host, or a Broker.
+        `participant` hears of the end of what this client starts, as far as it has handlers for that
+        (`@participant.finished`).
 
         An HTTP request may take `timeout_s`; one that can be repeated safely is repeated for up to `retry_s` while
         the coordinator cannot be reached.
         """
         super().__init__(service, prefix=prefix, broker=broker)
+        self._participant = participant
         self._door = None if url is None else Door(url, token, service, timeout_s=timeout_s, retry_s=retry_s)
 
     def start(
@@ -74,6 +79,7 @@ class Client(Calling):
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        finished: bool | str | None = None,
     ) -> str:
         """Start a saga if, and only if, the transaction open on `session` commits; gives its id at once.
 
@@ -83,13 +89,15 @@ class Client(Calling):
         key, the saga has another id than this one, which then stands for it: `get`, `wait` and `signal` find it.
         `traceparent` is the W3C trace context that the saga's commands will carry; in a handler it is the command's own
         unless another is given.
+        `finished` is the participant that is told when the saga has ended, or is rejected; True: the one of this
+        service's name, or the client's own. By default the client's own, if it has a handler for that.
 
         Raises: InvalidInput before anything is stored; MessageTooLarge, UnsupportedSession, OutboxNotInstalled as
         `amends.outbox.put` does.
         """
         from amends.outbox import put
 
-        start = make_start(saga, input, key, labels)
+        start = make_start(saga, input, key, labels, finished=self._told(saga, finished))
         put(session, self._message(start, trace_headers(traceparent)))
         return start.saga
 
@@ -102,11 +110,12 @@ class Client(Calling):
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        finished: bool | str | None = None,
     ) -> str:
         """As `start`, on an AsyncSession, an AsyncConnection or an async psycopg connection."""
         from amends.outbox import aput
 
-        start = make_start(saga, input, key, labels)
+        start = make_start(saga, input, key, labels, finished=self._told(saga, finished))
         await aput(session, self._message(start, trace_headers(traceparent)))
         return start.saga
 
@@ -118,6 +127,7 @@ class Client(Calling):
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        finished: bool | str | None = None,
     ) -> str:
         """Start a saga over HTTP; gives its id once the coordinator has it.
 
@@ -128,7 +138,7 @@ class Client(Calling):
         name begins; UnknownSaga for a name or version that is not registered; CoordinatorRefused,
         CoordinatorUnavailable.
         """
-        start = make_start(saga, input, key, labels)
+        start = make_start(saga, input, key, labels, finished=self._told(saga, finished))
         try:
             answer = self._http.ask("POST", "/sagas", **_posted(start, traceparent))
         except StartConflict as conflict:
@@ -143,9 +153,10 @@ class Client(Calling):
         key: str | None = None,
         labels: Mapping[str, str] | None = None,
         traceparent: str | None = None,
+        finished: bool | str | None = None,
     ) -> str:
         """As `start_http`, without blocking the event loop. Cancelled, it leaves open whether the saga started."""
-        start = make_start(saga, input, key, labels)
+        start = make_start(saga, input, key, labels, finished=self._told(saga, finished))
         try:
             answer = await self._http.aask("POST", "/sagas", **_posted(start, traceparent))
         except StartConflict as conflict:
@@ -275,6 +286,18 @@ class Client(Calling):
         """Sagas by the clock: add, list, pause, resume, remove. Needs `url` and a token that may."""
         return Schedules(self._http)
 
+    def _told(self, saga: SagaOrName, finished: bool | str | None) -> str | None:
+        """The participant that is told of the end."""
+        if finished is None:
+            own = self._participant
+            name = saga if isinstance(saga, str) else getattr(saga, "name", "")
+            return own.name if own is not None and own.finishers.find(name) is not None else None
+        if isinstance(finished, str):
+            return finished
+        if not finished:
+            return None
+        return self.service if self._participant is None else self._participant.name
+
     def _message(self, start: wire.Start, headers: Mapping[str, str]) -> Message:
         return Message(
             routing_key=coordinator_queue(self.prefix),
@@ -308,6 +331,8 @@ def _posted(start: wire.Start, traceparent: str | None) -> dict[str, Any]:
     body: dict[str, Any] = {"name": start.name, "input": start.input, "labels": start.labels}
     if start.key is not None:
         body["key"] = start.key
+    if start.finished is not None:
+        body["finished"] = start.finished
     if start.version is not None:
         body["version"] = start.version
     return {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeAlias, Typ
 from amends.outbox.wire import NAME_CHARS_MAX, Op
 from amends.participants.calls.answers import AnswerHandlers, make_answer_handler
 from amends.participants.errors import InvalidHandler
+from amends.participants.events.finishing import Finishers, make_finisher
 from amends.participants.events.subscriptions import ATTEMPTS, Subscriptions, make_subscription
 from amends.participants.events.versions import Newer
 from amends.participants.limits import NO_LIMITS, Limits, read_limits
@@ -70,6 +71,7 @@ class Participant:
         self._together: dict[str, Together] = {}
         self.subscriptions = Subscriptions(self.name)
         self.answers = AnswerHandlers(self.name)
+        self.finishers = Finishers(self.name)
 
     @overload
     def command(self, function: Callable[P, R], /) -> CommandHandler[P, R]: ...
@@ -194,6 +196,26 @@ class Participant:
 
         return register
 
+    def finished(self, *sagas: str, name: str | None = None, attempts: int = ATTEMPTS) -> Callable[[F], F]:
+        """Let a function hear that sagas have ended: `def placed(end: FinishedSaga, ctx: FinishedCtx) -> None`.
+
+        `sagas` are their names; without any it hears of all that no other handler hears of. Told of are sagas whose
+        start asked for it (`client.start(..., finished=True)`), rejected ones too, at least once, and heard of once.
+        What it raises means the same as in a handler of events.
+
+        Raises: InvalidHandler for a signature that cannot be served, or a saga that another handler hears of.
+        """
+        names = _local_names()
+
+        def register(function: F) -> F:
+            chosen = _checked_name(
+                name or str(getattr(function, "__name__", "")), f"a handler of {self.name}"
+            )
+            self.finishers.add(make_finisher(chosen, function, sagas, attempts=attempts, names=names))
+            return function
+
+        return register
+
     def find(self, op: Op, name: str) -> Handler | None:
         """The handler of this op and name."""
         return self._handlers.get((op, name))
@@ -224,6 +246,7 @@ class Participant:
         other._together = {name: together(function) for name, function in self._together.items()}
         other.subscriptions = self.subscriptions.with_handlers(handler)
         other.answers = self.answers.with_handlers(handler)
+        other.finishers = self.finishers.with_handlers(handler)
         return other
 
     def worker(

@@ -11,7 +11,7 @@ from uuid import uuid4
 import msgspec
 
 from amends.outbox import wire
-from amends.outbox.spelling import input_problem, is_printable, is_traceparent
+from amends.outbox.spelling import input_problem, is_participant, is_printable, is_traceparent
 from amends.outbox.traces import carrying, joined
 from amends.outbox.tracing import switch
 from amends.participants.errors import InvalidInput, InvalidPayload
@@ -53,11 +53,15 @@ def make_start(
     labels: Mapping[str, str] | None,
     *,
     takes_key: bool = True,
+    finished: str | None = None,
 ) -> wire.Start:
     """The start of a saga; with a key, given or made by its definition, its id follows from name and key (S2).
 
-    What a schedule starts takes no key (S4). Raises: InvalidInput, saying where.
+    What a schedule starts takes no key (S4). `finished` names the participant that is told of its end.
+    Raises: InvalidInput, saying where.
     """
+    if finished is not None and not is_participant(finished):
+        raise InvalidInput(f"finished={finished!r:.60}: no participant can have this name")
     if isinstance(saga, str):
         name, version, input_type = saga, None, None
     else:
@@ -87,6 +91,7 @@ def make_start(
         key=key,
         labels=_checked_labels(name, labels or {}),
         sent_at=time.time_ns() // 1_000_000,
+        finished=finished,
     )
 
 

@@ -23,6 +23,7 @@ from amends.coordinator.rollout import ask_standings
 from amends.coordinator.saga.events import Started
 from amends.coordinator.saga.state import Status
 from amends.db.arrays import Plain
+from amends.outbox.spelling import is_participant
 
 if TYPE_CHECKING:
     from amends.coordinator.engine.batch import Outcome
@@ -263,6 +264,9 @@ class Births:
             if self._born_of.get(item.saga_id) is item:
                 remember = {"id": item.saga_id, "message_id": item.message_id, "reason": answer.reason}
                 self._connection.exec_driver_sql(sql.REMEMBER_REFUSED, remember)
+                told = item.start.finished
+                if told is not None and is_participant(told):
+                    self._advancing.tell_rejected(self._lives[item.saga_id], told, item.message_id)
                 self._advancing.told.append(lambda: observer.saga_rejected(name))
             elif item.answer is not None:
                 self._advancing.told.append(lambda: observer.saga_rejected(name))

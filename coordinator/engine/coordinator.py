@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Final
@@ -111,6 +111,7 @@ class Coordinator:
             observer=observer,
             prefix=prefix,
             settings=settings,
+            before_offer=self._declare_told,
         )
         self._relay = Relay(
             database,
@@ -135,6 +136,8 @@ class Coordinator:
             )
         )
         self._keeping.refresh()
+        with transaction(self._database) as connection:
+            self._declare_queues(connection.exec_driver_sql(sql.TOLD_QUEUES).scalars())
         self._sender.start()
         self._relay.start()
         loops: list[tuple[str, Callable[[], None]]] = [
@@ -247,6 +250,14 @@ class Coordinator:
         }
         self._broker.declare(Topology(queues=frozenset(queues)))
         self._declared = participants
+
+    def _declare_told(self, rows: Sequence[OutboxRow]) -> None:
+        """Declare the queues of those who are told of ended sagas: what waits there must not depend on who is up."""
+        if any(row.message.type == wire.FINISHED for row in rows):
+            self._declare_queues(row.message.routing_key for row in rows if row.message.type == wire.FINISHED)
+
+    def _declare_queues(self, queues: Iterable[str]) -> None:
+        self._broker.declare(Topology(queues=frozenset(queues)))
 
     def _postpone(self, late: list[tuple[OutboxRow, float]]) -> None:
         """Commands that were confirmed late: their timeouts run from the confirm (M4)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError, InvalidStateError
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ from amends.db.crashpoints import crash_point
 from amends.db.errors import CommitUnknown, StoreUnavailable
 from amends.db.pipelines import pipelined
 from amends.outbox.gathering import Gathering
+from amends.outbox.message import OutboxRow
 from amends.outbox.sender import Sender
 from amends.outbox.store import OutboxStore
 
@@ -48,6 +49,10 @@ class Acknowledging:
     later: Callable[[Iterable[int]], None]
 
 
+def _nothing(_: Sequence[OutboxRow]) -> None:
+    """Nobody is told."""
+
+
 class Decider:
     """One thread, the only one of a coordinator that advances sagas."""
 
@@ -64,7 +69,10 @@ class Decider:
         observer: Observer,
         prefix: str,
         settings: EngineSettings,
+        before_offer: Callable[[Sequence[OutboxRow]], None] | None = None,
     ) -> None:
+        """`before_offer` is told of the messages of a batch that has committed, before they are published."""
+        self._before_offer = before_offer or _nothing
         self._database = database
         self._catalog = catalog
         self._intake = intake
@@ -207,6 +215,7 @@ class Decider:
 
         Nothing raised here may reach who would process the items again: an act would be done, and audited, twice.
         """
+        _attempt(partial(self._before_offer, outcome.rows))
         _attempt(partial(self._sender.offer, outcome.rows))
         _attempt(partial(self._shelve, outcome))
         _attempt(partial(self._receipt, outcome))

@@ -23,6 +23,7 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "decision": Decision.NONE,
     "finishing": False,
     "result": None,
+    "told": "",
 }
 _READERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "pivot": Pivot,

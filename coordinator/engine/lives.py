@@ -27,6 +27,7 @@ from amends.coordinator.saga.events import Event, Unsendable
 from amends.coordinator.saga.machine import advance, last_words
 from amends.coordinator.saga.state import Saga, Status, Step
 from amends.outbox.message import Message
+from amends.outbox.wire import event_id_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,6 +115,8 @@ class Advancing:
                     )
                 case Ended():
                     self._ended(live.now, effect.status)
+                    if live.now.told:
+                        self._tell_starter(live, effect.status)
                 case StepStuck():
                     self._stuck(after.name)
                 case AttemptClosed():
@@ -194,6 +197,18 @@ class Advancing:
             saga.name,
         )  # Not the saga, nor this: it would be kept by what it keeps.
         self.told.append(lambda: observer.saga_ended(name, status.value, seconds))
+
+    def _tell_starter(self, live: Live, status: Status) -> None:
+        """The participant that its start named hears of its end, by the transaction that ends it."""
+        id_ = event_id_of(live.now.id, "#finished", status.value)
+        limit = self.body_bytes_max
+        live.events.append(posting.finished(self.prefix, live.now, live.now.told, id_, bytes_max=limit))
+
+    def tell_rejected(self, live: Live, told: str, message_id: str) -> None:
+        """A start was rejected: each message that was is told of by itself, since another may take its place (S2)."""
+        id_ = event_id_of(live.now.id, f"#rejected {message_id}", live.now.status.value)
+        limit = self.body_bytes_max
+        live.events.append(posting.finished(self.prefix, live.now, told, id_, bytes_max=limit))
 
     def _attempt(self, closed: AttemptClosed) -> None:
         seconds = closed.duration / 1000

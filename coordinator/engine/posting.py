@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from typing import Final, Literal
 
 import msgspec
 
 from amends.coordinator.engine.intake import ReceiptTo, StartItem
 from amends.coordinator.saga.effects import Publish, Send
 from amends.coordinator.saga.events import Signalled
-from amends.coordinator.saga.state import Op, Saga
+from amends.coordinator.saga.state import Op, Saga, Status
 from amends.outbox import wire
 from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
-from amends.outbox.ports import command_queue, coordinator_queue, events_exchange
+from amends.outbox.ports import (
+    command_queue,
+    coordinator_queue,
+    events_exchange,
+    finished_queue,
+)
 from amends.outbox.traces import carrying, parted
 
 log = logging.getLogger(__name__)
 
 
+_ENDED: Final[dict[Status, Literal["completed", "compensated", "rejected"]]] = {
+    Status.COMPLETED: "completed",
+    Status.COMPENSATED: "compensated",
+    Status.REJECTED: "rejected",
+}
 _raw = msgspec.json.Encoder().encode
 
 
@@ -87,6 +98,39 @@ def event(prefix: str, saga: Saga, publish: Publish, *, bytes_max: int) -> Messa
         message_id=head.id,
         correlation_id=saga.id,
         headers=headers,
+    )
+
+
+def finished(prefix: str, saga: Saga, told: str, id_: str, *, bytes_max: int) -> Message:
+    """Tell the participant `told` that a saga has ended, or was rejected.
+
+    Nobody would send it again, so it is kept until its receipt (O1). A result too large for a message is left out, and
+    the message says so.
+    """
+    body = wire.Finished(
+        id=id_,
+        saga=saga.id,
+        name=saga.name,
+        version=saga.version,
+        status=_ENDED[saga.status],
+        result=msgspec.Raw(_raw(saga.result if saga.status is Status.COMPLETED else None)),
+        reason=saga.cause[: wire.REASON_CHARS_MAX],
+        labels=dict(saga.labels),
+        started_at=saga.started,
+        ended_at=saga.clock,
+    )
+    size = len(wire.encode(body))
+    if size > bytes_max:
+        missing = f"the result makes {size:,} bytes, over the limit of {bytes_max:,}"
+        log.warning("finished_without_result", extra={"saga_id": saga.id, "bytes": size})
+        body = msgspec.structs.replace(body, result=wire.NULL, resultmissing=missing)
+    return Message(
+        routing_key=finished_queue(prefix, told),
+        type=wire.FINISHED,
+        body=wire.encode(body),
+        correlation_id=saga.id,
+        headers=carrying(saga.trace),
+        needs_receipt=True,
     )
 
 

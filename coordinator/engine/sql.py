@@ -237,6 +237,9 @@ TOOK = """
     WHERE saga_id = %(id)s::uuid AND path = ANY(%(paths)s) AND extra->>'took' = %(message_id)s LIMIT 1
 """
 
+# Where news of ended sagas waits to be sent, or to be receipted.
+TOLD_QUEUES = "SELECT DISTINCT routing_key FROM amends.outbox WHERE type = 'amends.finished'"
+
 AUDIT = """
     INSERT INTO amends.audit (actor, act, saga_id, path, reason, details)
     VALUES (%(actor)s, %(act)s, %(saga_id)s::uuid, %(path)s, %(reason)s, %(details)s::json)

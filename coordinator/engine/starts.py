@@ -25,8 +25,8 @@ from amends.coordinator.saga.definition import Definition
 from amends.coordinator.saga.json import Json, content_hash
 from amends.coordinator.saga.machine import begin
 from amends.coordinator.saga.starting import Unusable, key_of, labels_of
-from amends.coordinator.saga.state import Saga, Status
-from amends.outbox.spelling import input_problem
+from amends.coordinator.saga.state import FORMAT, Saga, Status
+from amends.outbox.spelling import input_problem, is_participant
 from amends.outbox.tracing import switch
 from amends.outbox.wire import (
     KEY_CHARS_MAX,
@@ -144,6 +144,8 @@ class Starts:
             item.trace = switch.tracing.begun(f"start {start.name}", {"amends.saga": item.saga_id})
         if item.trace:
             saga = dataclasses.replace(saga, trace=item.trace)
+        if start.finished is not None:
+            saga = dataclasses.replace(saga, told=start.finished, format=FORMAT)
         return Embryo(definition, saga, _birth(item, value))
 
     def _unknown(self, connection: Connection, item: StartItem, now_ms: int, standing: Standing) -> Refusal:
@@ -226,6 +228,8 @@ def _malformed(item: StartItem) -> str | None:
         return reason
     if start.key is not None and (not start.key or len(start.key) > KEY_CHARS_MAX or "\x00" in start.key):
         return f"key: must have 1 to {KEY_CHARS_MAX} characters and no NUL"
+    if start.finished is not None and not is_participant(start.finished):
+        return "finished: no participant can have this name"
     return None
 
 

@@ -59,6 +59,9 @@ def _duration(text: str) -> str:
 _PRINTABLE: Final = AfterValidator(_printable)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX), _PRINTABLE]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=KEY_CHARS_MAX), _PRINTABLE]
+Participant = Annotated[
+    str, StringConstraints(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")
+]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=LABEL_CHARS_MAX), _PRINTABLE]
 LabelValue = Annotated[str, StringConstraints(max_length=LABEL_CHARS_MAX), _PRINTABLE]
 Path = Annotated[
@@ -101,6 +104,9 @@ class StartBody(Body):
         description="For finding it again. They win over those that the definition makes of the input.",
     )
     version: int | None = Field(None, ge=1, le=VERSION_MAX, description="Default: the active version.")
+    finished: Participant | None = Field(
+        None, description="The participant that is told when the saga has ended.", examples=["shop"]
+    )
 
 
 class DefinitionBody(Body):

@@ -56,6 +56,7 @@ async def start_saga(
         key=body.key,
         labels=dict(body.labels),
         sent_at=time.time_ns() // 1_000_000,
+        finished=body.finished,
     )
     trace = said(traceparent, tracestate)
     answer = await door.answer(door.engine.submit_start(start, actor=caller.name, trace=trace))

@@ -89,7 +89,7 @@ def _course(history: History, definition: Definition | None) -> Iterator[timelin
     header = history.detail.header
     told = [(row.at_ms, _event(row)) for row in history.log]
     log = [(at, event) for at, event in told if not isinstance(event, str)]
-    if definition is None or not log or len(log) < len(told) or header.format != FORMAT:
+    if definition is None or not log or len(log) < len(told) or header.format > FORMAT:
         yield from (timeline.Happened(at, event) for at, event in told)
         return
     begun = _begun(history.detail)

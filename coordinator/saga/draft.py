@@ -188,6 +188,7 @@ class Draft:
             absent=was.absent - changed.keys() if was.partial else was.absent,
             steps={**was.steps, **changed} if changed else was.steps,
             trace=was.trace,
+            told=was.told,
             format=was.format,
         )
 

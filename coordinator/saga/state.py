@@ -12,7 +12,8 @@ from enum import StrEnum
 
 from amends.coordinator.saga.json import Json
 
-FORMAT = 1  # Rises when a stored saga can no longer be read by the release before (E3).
+FORMAT = 2  # Rises when a stored saga can no longer be read by the release before (E3).
+PLAIN = 1  # The format of a saga that has nothing in it which came with format 2: who is told of its end.
 
 
 class Status(StrEnum):
@@ -198,7 +199,8 @@ class Saga:
     absent: frozenset[str] = frozenset()
     steps: Mapping[str, Step] = field(default_factory=dict)
     trace: str = ""  # the W3C trace context of its start; only carried along
-    format: int = FORMAT
+    told: str = ""  # the participant that is told of its end; only carried along
+    format: int = PLAIN
 
     def with_steps(self, steps: Mapping[str, Step]) -> Saga:
         """The same header with these step instances."""

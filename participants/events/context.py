@@ -1,4 +1,4 @@
-"""What a handler of an event is told beside its data: the event's attributes, and the open transaction."""
+"""What a handler of an event, or of a saga's end, is told beside it: attributes, and the open transaction."""
 
 from __future__ import annotations
 
@@ -16,34 +16,18 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventCtx:
-    """One run of one handler for one event.
+class InTransaction:
+    """The open transaction of a handler, and what it may send in that."""
 
-    `id` and `source` name the event; `version` is that of its data's schema. `key` is what it was ordered by, and
-    `row` a number that rises with every event of that key from that source, if it has a key: a handler that keeps the
-    highest can tell that an event has been overtaken. `time` is when it was emitted, by the emitter's clock. `saga` is
-    the saga that emitted it, if one did. `attempt` counts from 1.
-    """
+    __slots__ = ()
 
-    id: str
-    source: str
-    type: str
-    version: int
-    subject: str
-    time: datetime | None
-    key: str
-    row: int | None
-    saga: str
-    attempt: int
+    workspace: Workspace
     participant: str
     prefix: str
-    traceparent: str = ""
-    workspace: Workspace = field(repr=False)
 
     @property
     def connection(self) -> Connection:
-        """The connection whose transaction also remembers that this event was handled; do not commit it."""
+        """The connection whose transaction also remembers that this was heard of; do not commit it."""
         return self.workspace.connection
 
     @property
@@ -77,3 +61,41 @@ class EventCtx:
             subject=subject,
             prefix=self.prefix,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventCtx(InTransaction):
+    """One run of one handler for one event.
+
+    `id` and `source` name the event; `version` is that of its data's schema. `key` is what it was ordered by, and
+    `row` a number that rises with every event of that key from that source, if it has a key: a handler that keeps the
+    highest can tell that an event has been overtaken. `time` is when it was emitted, by the emitter's clock. `saga` is
+    the saga that emitted it, if one did. `attempt` counts from 1.
+    """
+
+    id: str
+    source: str
+    type: str
+    version: int
+    subject: str
+    time: datetime | None
+    key: str
+    row: int | None
+    saga: str
+    attempt: int
+    participant: str
+    prefix: str
+    traceparent: str = ""
+    workspace: Workspace = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedCtx(InTransaction):
+    """One run of one handler for one saga that has ended. `attempt` counts from 1."""
+
+    saga: str
+    attempt: int
+    participant: str
+    prefix: str
+    traceparent: str = ""
+    workspace: Workspace = field(repr=False)

@@ -65,6 +65,9 @@ class Subscriptions:
                 f"them a name=..., or all the types to one: on('user.created', 'user.deleted')"
             )
 
+    def __len__(self) -> int:
+        return len(self._all)
+
     def with_handlers(self, handler: Callable[[Handler], Handler]) -> Subscriptions:
         """The same ones, each with its handler as `handler` makes it anew."""
         other = Subscriptions(self._participant)

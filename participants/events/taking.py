@@ -65,7 +65,7 @@ class Taking:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: Handler | None,
         *,
         participant: str,
         prefix: str,
@@ -76,6 +76,8 @@ class Taking:
         guard: TransactionGuard,
         metrics: ParticipantMetrics,
     ) -> None:
+        """Without a handler it only puts off and buries."""
+        self._subscriber = "unknown" if handler is None else handler.name
         self._handler = handler
         self._participant = participant
         self._prefix = prefix
@@ -133,6 +135,9 @@ class Taking:
         copy = again(delivery, tries=tries, waits=count_in(delivery, HEADER_WAITS), after_s=after_s)
         with self._transactions.begin() as unit:
             unit.messages.append(copy)
+            if arrival.receipt is not None:
+                # It is safe here now: its sender need not keep it.
+                unit.messages.append(arrival.receipt)
         told = {"reason": reason[:500], "failed": tries, "again_in_s": round(copy.delay_s, 1)}
         log.warning("event_put_off", extra={**self._said(arrival), **told})
         self.count("retried")
@@ -150,7 +155,7 @@ class Taking:
 
     def count(self, became: Became) -> None:
         """Something became of a message."""
-        self._metrics.heard(self._participant, self._handler.name, became)
+        self._metrics.heard(self._participant, self._subscriber, became)
 
     def _conclude(self, delivery: Delivery, arrival: Arrival, answer: Answer) -> None:
         if answer.outcome is Outcome.FAILED:
@@ -188,10 +193,10 @@ class Taking:
     def _pass_barrier(self, arrival: Arrival, caller: Caller) -> Answer:
         once = Command(
             saga=str(arrival.key),
-            name=self._handler.name,
+            name=self._subscriber,
             path=arrival.path,
             op=Op.DO,
-            command=self._handler.name,
+            command=self._subscriber,
             round=1,
             attempt=1,
             args=msgspec.Raw(NULL),
@@ -222,6 +227,7 @@ class Taking:
     def _call(self, arrival: Arrival, workspace: HeldWorkspace, caller: Caller) -> None:
         """Raises: Refused, Unfit, HandlerEndedTransaction, StoreUnavailable, HandlerRaised with whatever else."""
         handler = self._handler
+        assert handler is not None, "what has no handler is only put off, or buried"
         started = time.monotonic()
         try:
             arguments = handler.signature.arguments(arrival.payload, None, arrival.context(workspace))
@@ -248,4 +254,4 @@ class Taking:
         return transient(error)
 
     def _said(self, arrival: Arrival) -> dict[str, object]:
-        return {"subscriber": self._handler.name, **arrival.described}
+        return {"subscriber": self._subscriber, **arrival.described}

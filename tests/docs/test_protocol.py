@@ -29,6 +29,7 @@ STRUCTS: Final = {
     wire.TELL: wire.Tell,
     wire.REPORT: wire.Report,
     wire.RECEIPT: wire.Receipt,
+    wire.FINISHED: wire.Finished,
 }
 
 
@@ -81,6 +82,7 @@ def test_the_event_of_the_page_is_one_with_the_id_that_its_place_gives():
         ("Replies", wire.Reply),
         ("Starts and receipts", wire.Start),
         ("Starts and receipts", wire.Receipt),
+        ("Ended sagas", wire.Finished),
         ("Domain events", wire.DomainEvent),
     ],
 )
@@ -100,6 +102,7 @@ def test_queues_and_headers_have_the_names_the_code_gives_them():
         ports.receipts_queue("<prefix>", "<service>"),
         ports.dead_letter_queue("<prefix>"),
         ports.events_exchange("<prefix>"),
+        ports.finished_queue("<prefix>", "<participant>"),
         ports.event_queue("<prefix>", "<participant>", "<subscriber>"),
         str(arrivals.HEARD_IDS),
         arrivals.HEADER_TRIES,

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select
 from amends.db.engines import transaction
 from amends.db.tables.participant import barrier, outbox
 from amends.outbox.message import Message
-from amends.outbox.ports import Broker, Delivery, Outgoing, dead_letter_queue, event_queue
+from amends.outbox.ports import Broker, Delivery, Outgoing, dead_letter_queue, event_queue, finished_queue
 from amends.participants import Participant, emit
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.worker.worker import Worker
@@ -50,6 +50,8 @@ class World:
         self.workers.append(worker)
         worker.start()
         queues = [event_queue(self.prefix, participant.name, one.name) for one in participant.subscriptions]
+        if participant.finishers:
+            queues.append(finished_queue(self.prefix, participant.name))
 
         def consumed() -> bool:
             found = self.broker.look(queues, timeout_s=5)
