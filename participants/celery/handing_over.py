@@ -17,7 +17,8 @@ from amends.outbox.message import CONTENT_TYPE, HeaderValue, Message, new_messag
 from amends.outbox.ports import Delivery
 from amends.outbox.sealing import Seal
 from amends.outbox.sealing.codec import HEADER_CODEC, CodecUnavailable
-from amends.outbox.wire import COMMAND, HEADER_ANSWER, HEADER_TRACEPARENT
+from amends.outbox.traces import carrying
+from amends.outbox.wire import COMMAND, HEADER_ANSWER
 from amends.participants.errors import Failed
 from amends.participants.worker.inbound import Inbound
 
@@ -48,9 +49,7 @@ def handed_over(task: Any, inbound: Inbound, options: Mapping[str, Any], seal: S
     Raises: Failed while the codec is away; as `task_message` does.
     """
     delivery = inbound.delivery
-    headers: dict[str, HeaderValue] = {_HEADER_PREFIX: inbound.prefix}
-    if inbound.traceparent:
-        headers[HEADER_TRACEPARENT] = inbound.traceparent
+    headers: dict[str, HeaderValue] = {_HEADER_PREFIX: inbound.prefix, **carrying(inbound.trace)}
     if delivery.headers.get(HEADER_ANSWER):
         headers[HEADER_ANSWER] = str(delivery.headers[HEADER_ANSWER])
     command = Message(

@@ -13,6 +13,7 @@ from amends.participants.events.types import EventType
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
 
 
@@ -34,6 +35,13 @@ class InTransaction:
     def session(self) -> Session:
         """An ORM session on `connection`; it is flushed after the handler."""
         return self.workspace.session
+
+    @property
+    def asession(self) -> AsyncSession:
+        """For an async handler: as `Ctx.asession`. Raises: MissingExtra."""
+        from amends.participants.asyncio.sessions import async_session
+
+        return async_session(self.session)
 
     def put(self, message: Message) -> None:
         """Send a message if, and only if, this handler's transaction commits."""

@@ -29,6 +29,7 @@ from amends.participants.events.context import EventCtx
 from amends.participants.events.subscriptions import Subscription
 from amends.participants.events.taking import Taking
 from amends.participants.events.versions import Fit
+from amends.participants.logging import current_scope
 from amends.participants.worker.calling import Caller
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class Hearing:
         )
 
     def _context(self, delivery: Delivery, event: wire.DomainEvent, workspace: Workspace) -> EventCtx:
+        scope = current_scope()
         return EventCtx(
             id=event.id,
             source=event.source,
@@ -114,7 +116,8 @@ class Hearing:
             attempt=count_in(delivery, HEADER_TRIES) + 1,
             participant=self._participant,
             prefix=self._prefix,
-            traceparent=traceparent_of(delivery),
+            # Where tracing is on the work on it, else what it came with.
+            traceparent=scope.traceparent if scope is not None else traceparent_of(delivery),
             workspace=workspace,
         )
 
