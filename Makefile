@@ -1,5 +1,6 @@
 # make demo   a thousand orders through coordinator, outbox and three participants; needs Python and make, no servers
 # make test   the tests, against a real PostgreSQL and a real RabbitMQ
+# make test-lowest   the tests of the SDK on the lowest versions of its dependencies that pyproject.toml allows
 # make examples   every integration and pattern, against a real PostgreSQL and a real RabbitMQ; each checks itself
 # make check  lint, format, types, import rules, the site's links
 # make docs   the documentation as a site, in build/site
@@ -12,7 +13,7 @@
 # the simulator.
 
 .POSIX:
-.PHONY: help demo test examples docs types check bench bench-quick simulate clean
+.PHONY: help demo test test-lowest examples docs types check bench bench-quick simulate clean
 
 BIN = .venv/bin
 
@@ -25,6 +26,14 @@ demo: .venv/embedded
 # Two processes for each core (tests/spreading.py); each brings servers of its own: more than a few are slower.
 test: .venv/dev
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+# Celery wants a newer kombu than the SDK does, so it has an environment of its own.
+test-lowest: .venv-lowest/done .venv-lowest-celery/done
+	@.venv-lowest/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(LOWEST) $(ARGS)
+	@.venv-lowest-celery/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal tests/celery $(ARGS)
+
+LOWEST = tests/db tests/outbox tests/participants tests/django
+LOWEST_EXTRAS = embedded django asyncio http mysql opentelemetry
 
 # ARGS="shop events" runs only these.
 examples: .venv/dev
@@ -58,7 +67,7 @@ simulate: .venv/dev
 	@$(BIN)/amends simulate --seed 100000 --runs 20000 $(ARGS)
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-lowest-celery build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps: installed again only when the project file changed. `bench` holds all that `dev` does, and `dev` all that
@@ -71,3 +80,9 @@ clean:
 
 .venv/bench: pyproject.toml tools/install
 	@tools/install .venv bench
+
+.venv-lowest/done: .venv/dev tools/lowest tools/install-lowest
+	@tools/install-lowest .venv-lowest $(LOWEST_EXTRAS)
+
+.venv-lowest-celery/done: .venv/dev tools/lowest tools/install-lowest
+	@tools/install-lowest .venv-lowest-celery $(LOWEST_EXTRAS) celery

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 import psycopg
 from django.db import Error, close_old_connections, connections
+from django.db.backends.postgresql import base
 from django.db.backends.signals import connection_created
 from django.db.transaction import Atomic, TransactionManagementError
 from sqlalchemy.exc import DBAPIError
@@ -128,7 +129,7 @@ class Loan:
         driver: Any = self._ctx.connection.connection.driver_connection
         pgconn = driver.pgconn
         self._driver = driver, pgconn.notice_handler, pgconn.notify_handler
-        wrapper.connection = LentConnection(pgconn, wrapper.get_connection_params(), self._end)
+        wrapper.connection = LentConnection(pgconn, _parameters(wrapper), self._end)
         wrapper.autocommit = False
         wrapper.health_check_done = True
         wrapper.close_at = None
@@ -165,6 +166,15 @@ class Loan:
             "on_commit() has no place in a handler: the worker commits after it, and what then ran could be lost; "
             "put a message with ctx.put(...), or make it a step of the saga"
         )
+
+
+def _parameters(wrapper: Any) -> dict[str, Any]:
+    """What Django would connect with. Django 4.2 chooses the cursors only once it has connected."""
+    parameters: dict[str, Any] = wrapper.get_connection_params()
+    if "cursor_factory" not in parameters:
+        bound = wrapper.settings_dict["OPTIONS"].get("server_side_binding") is True
+        parameters["cursor_factory"] = base.ServerBindingCursor if bound else base.Cursor
+    return parameters
 
 
 def _reset(wrapper: Any) -> None:
