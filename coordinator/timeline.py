@@ -18,6 +18,7 @@ from amends.coordinator.saga.effects import (
     Call,
     Effect,
     Ended,
+    LetGo,
     Publish,
     Report,
     StepStuck,
@@ -188,7 +189,7 @@ class _Telling:
             case Report():
                 why = effect.reason or None
                 yield Entry(at=at, what="told its parent", outcome=effect.outcome.value, error=why)
-            case AttemptClosed() | Ended():
+            case AttemptClosed() | Ended() | LetGo():
                 return  # The answer is a line of its own, and an end shows as the change of status.
             case _:
                 assert_never(effect)

@@ -3,7 +3,7 @@
 In a service's Alembic revision:
 
     def upgrade() -> None:
-        participant.upgrade(op, to="0001")
+        participant.upgrade(op, to="0002")
 
     def downgrade() -> None:
         participant.downgrade(op)

@@ -63,7 +63,7 @@ SCHEMAS: Final[dict[Which, Schema]] = {
     ),
     "participant": Schema(
         "participant",
-        "0001",
+        "0002",
         participant.metadata,
         _version_table("amends_version", None),
         0x616D_656E_6473_0002,

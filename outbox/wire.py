@@ -51,6 +51,7 @@ class Op(StrEnum):
     UNDO = "undo"
     CONFIRM = "confirm"
     FENCE = "fence"
+    END = "end"  # the saga is over: let go what you hold for it; answered by a receipt, not by a reply
 
 
 class Outcome(StrEnum):
@@ -86,6 +87,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_at: int  # when the saga started
     deadline: int | None = None  # advisory
     labels: dict[str, str] = {}
+    holds: bool = (
+        False  # the saga may hold locks, and can still turn back: it must not wait for an older one (L2)
+    )
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,6 +110,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ran_in_round: int | None = None  # the round in which a resent outcome was reached, if another
     in_doubt: bool = False  # a closing fence of `undo` met a do row in doubt
     closes: Op | None = None
+    holds: bool = False  # the saga holds locks here, until its `end` (L1)
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

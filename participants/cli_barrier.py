@@ -14,12 +14,18 @@ from amends.db.config import Environment
 from amends.db.engines import open_engine, transaction, where
 from amends.db.schema import require_schema
 from amends.db.tables.participant import barrier as table
+from amends.db.tables.participant import lock
 from amends.db.tables.portable import present
 from amends.participants.barrier.pruning import RETENTION_S, prune
 from amends.participants.barrier.rows import Stand
 
 _DAY_S: Final = 86_400.0
 _RETENTION_DAYS: Final = int(RETENTION_S / _DAY_S)
+
+_LOCKS: Final = select(
+    func.count(case((lock.c.slot == "", 1))).label("held"),
+    func.count(case((lock.c.slot != "", 1))).label("waiting"),
+)
 
 database_option = click.option(
     "--database", metavar="URL", help="The participant's own; otherwise AMENDS_DATABASE_URL or its _FILE."
@@ -36,7 +42,9 @@ def barrier() -> None:
 @database_option
 @json_option
 def stats(database: str | None, as_json: bool) -> None:
-    """Count the barrier's rows, by op and outcome; `on` are events, `finished` ends of sagas that were heard of.
+    """Count the barrier's rows, by op and outcome, and the locks that sagas hold.
+
+    `on` are events, `finished` ends of sagas that were heard of.
 
     In doubt are external calls of which nobody has told and nobody is at work on (B5): they stay until the saga's next
     attempt, its undo or an operator's fence settles them.
@@ -58,8 +66,9 @@ def stats(database: str | None, as_json: bool) -> None:
         .group_by("kind", "became")
         .order_by("kind", "became")
     )
-    with _opened(database) as engine, transaction(engine) as connection:
+    with opened(database) as engine, transaction(engine) as connection:
         rows = connection.execute(asked).all()
+        locks = connection.execute(_LOCKS).one()
     for row in rows:
         if as_json:
             told = {"op": row.kind, "outcome": row.became, "rows": row.rows, "oldest": row.oldest.isoformat()}
@@ -68,6 +77,11 @@ def stats(database: str | None, as_json: bool) -> None:
             click.echo(f"{row.kind:8} {row.became:10} {row.rows:>12,}  oldest {row.oldest:%Y-%m-%d %H:%M}")
     if not rows and not as_json:
         click.echo("the barrier is empty")
+    for became, number in (("held", locks.held), ("waits", locks.waiting)):
+        if as_json and number:
+            click.echo(json.dumps({"op": "lock", "outcome": became, "rows": number, "oldest": None}))
+    if not as_json and (locks.held or locks.waiting):
+        click.echo(f"locks    {locks.held:,} held, {locks.waiting:,} sagas in line; see `amends locks list`")
 
 
 @barrier.command(name="prune")
@@ -95,7 +109,7 @@ def prune_(database: str | None, retention_days: int, yes: bool, as_json: bool) 
             err=True,
         )
     pruned = 0
-    with _opened(database) as engine:
+    with opened(database) as engine:
         while True:
             # One transaction: the rows of some steps are held, and go together.
             with transaction(engine) as connection:
@@ -109,7 +123,7 @@ def prune_(database: str | None, retention_days: int, yes: bool, as_json: bool) 
 
 
 @contextmanager
-def _opened(database: str | None) -> Iterator[Engine]:
+def opened(database: str | None) -> Iterator[Engine]:
     """The participant's database. Raises: InvalidSetting, UnsupportedDatabase, SchemaOutdated, StoreUnavailable."""
     engine = open_engine(
         database or Environment.of_this_process().database_url(), pool_max=1, label="amends barrier"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from amends.outbox.message import Message
 from amends.outbox.wire import Op
-from amends.participants.errors import SoftTimeLimit
+from amends.participants.errors import NoTransaction, SoftTimeLimit
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,6 +32,21 @@ class Workspace(Protocol):
     @property
     def session(self) -> Session:
         """An ORM session on that connection, the same one at every call. Raises: NoTransaction."""
+
+
+class Locking(Protocol):
+    """How a handler takes locks."""
+
+    def take(self, name: str, *, wait: bool) -> None:
+        """Have this lock, or raise."""
+
+
+class NoLocks:
+    """Where no worker is around the handler."""
+
+    def take(self, name: str, *, wait: bool) -> None:  # noqa: ARG002 - As whoever takes them wants it.
+        """Raises: NoTransaction."""
+        raise NoTransaction(f"lock {name!r}: here is no saga whose end would let it go")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +74,7 @@ class Ctx:
         default=math.inf, repr=False
     )  # time.monotonic() at which its soft time limit is reached
     workspace: Workspace = field(repr=False)
+    locking: Locking = field(default=NoLocks(), repr=False)
 
     @property
     def connection(self) -> Connection:
@@ -108,6 +124,18 @@ class Ctx:
         """
         if self.time_left_s <= 0:
             raise SoftTimeLimit(-self.time_left_s)
+
+    def lock(self, name: str, *, wait: bool = True) -> None:
+        """Have this lock for the saga, in this database, until the saga ends; at once, if the saga has it already.
+
+        If another saga has it the handler is rolled back and the command waits its turn, in the order of arrival;
+        with `wait=False` it is refused. A saga that holds locks is refused too where the other is older (L2). Take
+        locks first: in a command, before its effects, and before the saga's pivot.
+
+        Raises: LockWanted, Refused; let them pass. ParticipantError in an external handler, and in an undo or confirm
+        whose saga does not have the lock.
+        """
+        self.locking.take(name, wait=wait)
 
     def put(self, message: Message) -> None:
         """Send a message if, and only if, this handler's transaction commits."""

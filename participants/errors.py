@@ -4,6 +4,7 @@ ParticipantError
 +-- Refused                  raised by a handler: a business no; nothing happened; not retried (M2)
 +-- Failed                   raised by a handler: transient; tried again (M3)
 |   +-- SoftTimeLimit        raised by ctx.check_time(): the handler's time is up
+|   +-- LockWanted           raised by ctx.lock(): somebody else has the lock, and the command waits its turn
 +-- BreakerOpen              a circuit breaker lets no call through; in a handler it counts as Failed, unspent
 +-- HandlerEndedTransaction  a handler committed or rolled back the transaction that is not its own (B4)
 +-- NoTransaction            a handler asked for a connection where there is none
@@ -56,6 +57,14 @@ class SoftTimeLimit(Failed):
 
     def __init__(self, over_s: float) -> None:
         super().__init__(f"soft_time_limit: over by {over_s:.2f} s")
+
+
+class LockWanted(Failed):
+    """Another saga has the lock. Let it pass: the worker queues the saga up, and the command comes again, unspent."""
+
+    def __init__(self, error: str, place: object, retry_after_s: float) -> None:
+        super().__init__(error, retry_after_s=retry_after_s, spent=False)
+        self.place = place
 
 
 class BreakerOpen(ParticipantError):

@@ -24,6 +24,7 @@ from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.pruning import RETENTION_S
 from amends.participants.barrier.store import BarrierStore
 from amends.participants.errors import HandlerEndedTransaction
+from amends.participants.locks.store import LockStore
 from amends.participants.metrics import metrics_in
 from amends.participants.participant import Participant
 from amends.participants.worker.calling import Caller
@@ -116,6 +117,7 @@ class Service:
             batch=BatchSize(1),
             together_max=1,
             stopwatch=Stopwatch(_LIMITS.time_limit_s, lambda: None),
+            locks=LockStore(dialect),
         )
 
     def obey(self, command: Command) -> list[Message]:

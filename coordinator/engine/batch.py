@@ -185,6 +185,10 @@ class Batch:
                 live = self._live(item)
                 if live is not None and not live.now.status.ended:
                     self._apply(live, item)
+                elif item.event.holds and item.saga_id not in self._newer:
+                    # It took its lock late, or heard nothing of the end: the saga may have been pruned since (L4).
+                    participant = item.queue.rpartition(".")[0]
+                    self._letters.append(posting.end(self._advancing.prefix, item.saga_id, participant))
             case StartItem():
                 if item.saga_id in self._newer:
                     self._not_ours(item)

@@ -24,6 +24,7 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "finishing": False,
     "result": None,
     "told": "",
+    "holders": (),
 }
 _READERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "pivot": Pivot,
@@ -32,6 +33,7 @@ _READERS: Final[Mapping[str, Callable[[Any], object]]] = {
     "signals": lambda signals: {name: tuple(Kept(**one) for one in kept) for name, kept in signals.items()},
     "parent": lambda parent: None if parent is None else Parent(**parent),
     "decision": Decision,
+    "holders": tuple,
 }
 
 

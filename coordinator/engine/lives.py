@@ -16,6 +16,7 @@ from amends.coordinator.saga.effects import (
     Call,
     Effect,
     Ended,
+    LetGo,
     Publish,
     Report,
     Send,
@@ -117,6 +118,8 @@ class Advancing:
                     self._ended(live.now, effect.status)
                     if live.now.told:
                         self._tell_starter(live, effect.status)
+                case LetGo():
+                    live.events.append(posting.end(self.prefix, after, effect.participant))
                 case StepStuck():
                     self._stuck(after.name)
                 case AttemptClosed():

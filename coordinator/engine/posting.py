@@ -11,7 +11,7 @@ import msgspec
 from amends.coordinator.engine.intake import ReceiptTo, StartItem
 from amends.coordinator.saga.effects import Publish, Send
 from amends.coordinator.saga.events import Signalled
-from amends.coordinator.saga.state import Op, Saga, Status
+from amends.coordinator.saga.state import Op, Pivot, Saga, Status
 from amends.outbox import wire
 from amends.outbox.message import CONTENT_TYPE, HEADER_CONTENT_TYPE, Message, new_message_id
 from amends.outbox.ports import (
@@ -48,6 +48,7 @@ def command(prefix: str, saga: Saga, send: Send) -> Message:
         started_at=saga.started,
         deadline=saga.deadline,
         labels=dict(saga.labels),
+        holds=send.op is Op.DO and _may_hold(saga),
     )
     return Message(
         routing_key=command_queue(prefix, send.participant, undo=send.op is not Op.DO),
@@ -57,6 +58,32 @@ def command(prefix: str, saga: Saga, send: Send) -> Message:
         reply_to=coordinator_queue(prefix),
         headers=carrying(saga.trace),
         expiration_ms=max(send.timeout, 1_000),
+    )
+
+
+def end(prefix: str, saga: Saga | str, participant: str) -> Message:
+    """Tell a participant that a saga, perhaps one of which only the id is known, is over (L4).
+
+    Nothing would send it again, so its row stays until the participant's receipt (O1).
+    """
+    id_ = saga.id if isinstance(saga, Saga) else saga
+    body = wire.Command(
+        saga=id_,
+        name=saga.name if isinstance(saga, Saga) else "",
+        path="",
+        op=wire.Op.END,
+        command="",
+        round=1,
+        attempt=1,
+        started_at=saga.started if isinstance(saga, Saga) else 0,
+    )
+    return Message(
+        routing_key=command_queue(prefix, participant, undo=True),
+        type=wire.COMMAND,
+        body=wire.encode(body),
+        correlation_id=id_,
+        headers=carrying(saga.trace if isinstance(saga, Saga) else ""),
+        needs_receipt=True,
     )
 
 
@@ -132,6 +159,11 @@ def finished(prefix: str, saga: Saga, told: str, id_: str, *, bytes_max: int) ->
         headers=carrying(saga.trace),
         needs_receipt=True,
     )
+
+
+def _may_hold(saga: Saga) -> bool:
+    """Whether the saga may hold locks, and can still turn back. A child's parent may hold what it wants (L2)."""
+    return bool(saga.holders or saga.parent is not None) and saga.pivot is not Pivot.PASSED
 
 
 def receipt(to: ReceiptTo, message_id: str, note: str) -> Message:

@@ -98,6 +98,7 @@ def _reply(delivery: Delivery, reply: wire.Reply) -> ReplyItem:
         ran_in_round=reply.ran_in_round,
         in_doubt=reply.in_doubt,
         closes=Op(reply.closes.value) if reply.closes is not None else None,
+        holds=reply.holds,
     )
     return ReplyItem(
         saga_id=str(UUID(reply.saga)),

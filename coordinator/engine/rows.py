@@ -72,6 +72,7 @@ def saga_columns(sagas: Iterable[Saga]) -> Columns:
                 _stuck_text(saga),
                 saga.cause.replace("\x00", "") or None,
                 saga.clock if saga.status.ended else None,
+                saga.format,
             )
             for saga in sagas
         ],
@@ -89,6 +90,7 @@ _CHANGING = (
     "stuck_steps",
     "error",
     "ended_ms",
+    "format",
 )
 
 # Columns of texts that may be long, JSON most of them.
@@ -114,7 +116,6 @@ def birth_columns(births: Iterable[tuple[Saga, Birth]]) -> Columns:
             (
                 saga.name,
                 saga.version,
-                saga.format,
                 birth.key,
                 _encode(saga.labels).decode(),
                 json_text(saga.input),
@@ -131,7 +132,6 @@ def birth_columns(births: Iterable[tuple[Saga, Birth]]) -> Columns:
 _OF_BIRTH = (
     "name",
     "version",
-    "format",
     "key",
     "labels",
     "input",

@@ -54,11 +54,11 @@ INSERT_SAGAS = """
 UPDATE_SAGAS = """
     UPDATE amends.saga AS saga SET status = new.status, backwards = new.backwards, clock_ms = new.clock_ms,
         deadline_ms = new.deadline_ms, seq = new.seq, head = new.head::json, stuck_steps = new.stuck_steps::json,
-        error = new.error, ended_at = to_timestamp(new.ended_ms / 1000.0)
+        error = new.error, ended_at = to_timestamp(new.ended_ms / 1000.0), format = new.format
     FROM unnest(%(id)s::uuid[], %(status)s::text[], %(backwards)s::bool[], %(clock_ms)s::bigint[],
         %(deadline_ms)s::bigint[], %(seq)s::int[], %(head)s::text[], %(stuck_steps)s::text[], %(error)s::text[],
-        %(ended_ms)s::bigint[])
-        AS new (id, status, backwards, clock_ms, deadline_ms, seq, head, stuck_steps, error, ended_ms)
+        %(ended_ms)s::bigint[], %(format)s::smallint[])
+        AS new (id, status, backwards, clock_ms, deadline_ms, seq, head, stuck_steps, error, ended_ms, format)
     WHERE saga.id = new.id
 """
 

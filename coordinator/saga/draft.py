@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from amends.coordinator.saga.definition import Definition
-from amends.coordinator.saga.effects import Effect, Ended
+from amends.coordinator.saga.effects import Effect, Ended, LetGo
 from amends.coordinator.saga.errors import NotLoaded
 from amends.coordinator.saga.json import Json
-from amends.coordinator.saga.state import Decision, Fan, Kept, Parent, Phase, Pivot, Saga, Status, Step
+from amends.coordinator.saga.state import (
+    FORMAT,
+    Decision,
+    Fan,
+    Kept,
+    Parent,
+    Phase,
+    Pivot,
+    Saga,
+    Status,
+    Step,
+)
 from amends.coordinator.saga.step_draft import StepDraft
 from amends.coordinator.saga.walk import Place, Plan
 
@@ -23,7 +34,7 @@ class Draft:
 
     __slots__ = (
         "_definition", "_saga", "_steps", "backwards", "cause", "deadline", "decision", "effects", "fans", "finishing",
-        "held", "lists", "now", "overrides", "parent", "pivot", "plan", "positions", "resent", "result",
+        "held", "holders", "lists", "now", "overrides", "parent", "pivot", "plan", "positions", "resent", "result",
         "signals", "status", "wants_back",
     )  # fmt: skip
 
@@ -50,6 +61,7 @@ class Draft:
         self.decision: Decision = saga.decision
         self.finishing = saga.finishing
         self.result: Json = saga.result
+        self.holders = saga.holders
         self.lists: dict[str, list[Json]] = {}  # what `each` nodes go over, as far as this event looked at it
 
     @property
@@ -145,10 +157,16 @@ class Draft:
             self.positions.pop(key, None)
         return number
 
+    def note_holder(self, participant: str) -> None:
+        """This participant holds locks for the saga, until it hears of its end (L1)."""
+        if participant not in self.holders:
+            self.holders = (*self.holders, participant)
+
     def end(self, status: Status) -> None:
-        """The saga is over."""
+        """The saga is over: who holds locks for it lets them go (L4)."""
         self.status = status
         self.effects.append(Ended(status=status))
+        self.effects.extend(LetGo(participant=participant) for participant in self.holders)
 
     def freeze(self) -> Saga:
         """The saga as it is now: the one it was, if nothing changed."""
@@ -189,12 +207,13 @@ class Draft:
             steps={**was.steps, **changed} if changed else was.steps,
             trace=was.trace,
             told=was.told,
-            format=was.format,
+            holders=self.holders,
+            format=max(was.format, FORMAT) if self.holders else was.format,
         )
 
 
 # What an event may change of a saga's header.
 _HEADER = (
     "status", "backwards", "deadline", "positions", "pivot", "wants_back", "cause", "overrides", "fans", "signals",
-    "parent", "decision", "finishing", "result",
+    "parent", "decision", "finishing", "result", "holders",
 )  # fmt: skip

@@ -33,6 +33,13 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LetGo:
+    """Tell a participant that the saga is over, until it says that it has heard: it holds locks for it (L4)."""
+
+    participant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepStuck:
     """A step needs an operator: log it, count it (C3, invariant 15)."""
 
@@ -108,4 +115,4 @@ class Report:
     reason: str = ""
 
 
-Effect: TypeAlias = Send | Ended | StepStuck | AttemptClosed | Publish | Call | Tell | Report
+Effect: TypeAlias = Send | Ended | LetGo | StepStuck | AttemptClosed | Publish | Call | Tell | Report

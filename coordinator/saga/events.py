@@ -41,7 +41,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replied:
-    """A participant answered a command (M1 to M3)."""
+    """A participant answered a command (M1 to M3). `holds`: it has locks for the saga (L1)."""
 
     path: str
     op: Op
@@ -56,6 +56,7 @@ class Replied:
     ran_in_round: int | None = None
     in_doubt: bool = False
     closes: Op | None = None
+    holds: bool = False
     held: frozenset[str] = field(default=NOTHING_HELD)
 
 

@@ -189,6 +189,8 @@ def _reported(draft: Draft, event: Reported) -> None:
 
 def _replied(draft: Draft, reply: Replied) -> None:
     step = draft.step(reply.path)
+    if step is not None and reply.holds and step.participant:
+        draft.note_holder(step.participant)  # Whatever else of it is late, this is to be remembered (L1).
     if step is None or not isinstance(step.place.node, StepNode) or not replies.concerns(step, reply):
         return  # Late or repeated: the saga has moved on. Or about what no participant was asked.
     if draft.status is Status.STUCK:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from amends.coordinator.saga.json import Json
 
 FORMAT = 2  # Rises when a stored saga can no longer be read by the release before (E3).
-PLAIN = 1  # The format of a saga that has nothing in it which came with format 2: who is told of its end.
+# The format of a saga that has nothing in it which came with format 2: who is told of its end, who holds locks for it.
+PLAIN = 1
 
 
 class Status(StrEnum):
@@ -170,6 +171,7 @@ class Saga:
     `signals` are those that nobody has taken yet, by name; in an `each` with the numbers of the item (S1).
     `wants_back` says why a saga whose pivot is in doubt would compensate (deadline, retries, an operator).
     `cause` says why it compensates, or which internal error made it stuck.
+    `holders` are the participants that hold locks for it, and hear of its end (L4).
     """
 
     id: str
@@ -200,6 +202,7 @@ class Saga:
     steps: Mapping[str, Step] = field(default_factory=dict)
     trace: str = ""  # the W3C trace context of its start; only carried along
     told: str = ""  # the participant that is told of its end; only carried along
+    holders: tuple[str, ...] = ()
     format: int = PLAIN
 
     def with_steps(self, steps: Mapping[str, Step]) -> Saga:

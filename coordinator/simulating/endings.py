@@ -31,6 +31,7 @@ def promises_at_the_end(town: Town) -> None:
     _promise_signals(town)
     _promise_schedules(town)
     _promise_gates(town)
+    _promise_locks(town)
     if town.calm_from_the_start:
         late = {saga_id for saga_id, life in auditor.lives.items() if life.timeouts}
         assert not late, f"13: timers were needed though nothing went wrong: {late}"
@@ -124,3 +125,10 @@ def _promise_gates(town: Town) -> None:
     for saga_id, steps in town.tables.steps.items():
         waiting = [step[1] for step in steps.values() if step[4] != Phase.SETTLED.value]
         assert not waiting, f"17: {saga_id} has ended with {waiting} outstanding"
+
+
+def _promise_locks(town: Town) -> None:
+    """L4: no lock outlives its saga."""
+    for participant in town.participants.values():
+        left = {saga_id for saga_id in participant.locks if town.auditor.lives[saga_id].saga.status.ended}
+        assert not left, f"L4: {participant.name} still holds locks for {left}"

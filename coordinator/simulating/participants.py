@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -52,8 +53,8 @@ class Habits(NamedTuple):
 class Participant:
     """One participant's database, and what its handlers did to the world.
 
-    `effects` tells, per saga, what happened and where, in that order; `outside` are the effects that no rollback takes
-    back, and `voided` the keys that were voided there.
+    `locks` are those of sagas. `effects` tells, per saga, what happened and where, in that order; `outside` are the
+    effects that no rollback takes back, and `voided` the keys that were voided there.
     """
 
     def __init__(self, town: Town, name: str) -> None:
@@ -63,6 +64,7 @@ class Participant:
         self.rows: dict[Key, Row] = {}
         self.started: dict[Key, int] = {}
         self.effects: dict[str, tuple[tuple[str, str], ...]] = {}
+        self.locks: dict[str, str] = {}  # by saga, the step that took one (L1)
         self.outbox = OutboxTable(lambda: town.now, self.journal, town.broker.has_taken)
         self._habits: dict[Key, Habits] = {}
         self._happened: set[Key] = set()
@@ -102,6 +104,16 @@ class Participant:
         if key in self._happened and key not in self._voided:
             self.effects[key[0]] = (*self.effects.get(key[0], ()), ("undo", key[1]))
         self._voided.add(key)
+
+    def may_lock(self, key: Key) -> bool:
+        """Whether this step's handler takes a lock: about every second, and none that only reads."""
+        life = self.town.auditor.lives.get(key[0])
+        name = key[1].partition("/")[0]
+        return (
+            life is not None
+            and sum(name.encode()) % 2 == 0
+            and not life.definition.plan.by_name[name].step.reads
+        )
 
     def prune(self) -> None:
         """Rows past their retention go, but for calls (B6)."""
@@ -160,6 +172,9 @@ class WorkerProcess(Process):
         delivery = self._inbox.pop(0)
         command = wire.decode(wire.COMMAND, delivery.body)
         assert isinstance(command, wire.Command)
+        if command.op is wire.Op.END:
+            self._let_go(delivery, command.saga)
+            return
         send = _send(command, self._participant.name)
         key = (command.saga, command.path)
         self.town.say(self.name, lambda: f"obeys {_asked(send, key)}")
@@ -174,13 +189,14 @@ class WorkerProcess(Process):
         participant, now = self._participant, self.town.now
         if key not in participant.rows and started < now - RETENTION_MS + _DAY_MS:
             self._mishaps.counts["expired"] += 1
-            self._tell(delivery, key, barrier.answer(send, Outcome.EXPIRED))
+            self._tell(delivery, key, self._holding(barrier.answer(send, Outcome.EXPIRED), key))
             return
         row = participant.rows.get(key, Row())
         stood = barrier.stands(row, send, now)
         habits = participant.habits(key)
         if stood is not None:
             after, reply = stood
+            reply = self._holding(reply, key)
             if after == row:
                 self._tell(delivery, key, reply)
             else:
@@ -201,7 +217,7 @@ class WorkerProcess(Process):
                 refuse = habits.refuses_confirm and not calm
         after, reply = barrier.ran(row, send, refuse=refuse, result=habits.result, now=self.town.now)
         if after == row:
-            self._tell(delivery, key, reply)
+            self._tell(delivery, key, self._holding(reply, key))
         else:
             what = "" if refuse else send.op.value
             self._store(delivery, key, after, reply, what=what, external=habits.external)
@@ -218,6 +234,8 @@ class WorkerProcess(Process):
     ) -> None:
         """One transaction: the barrier's rows, the effect, the reply, and the rows that the broker has go."""
         participant, sender = self._participant, self.sender
+        locks = what == "do" and not external and participant.may_lock(key)
+        reply = replace(reply, holds=True) if locks else self._holding(reply, key)
         message = _reply(delivery, key[0], self._participant.name, reply)
         confirmed = sender.take_confirmed()
         if what == "undo" and external:
@@ -229,6 +247,8 @@ class WorkerProcess(Process):
                 participant.journal.put(participant.started, key, self.town.now)
                 if what and not (what == "undo" and external):
                     participant.happens(what, key)
+                if locks:
+                    participant.journal.put(participant.locks, key[0], key[1])
                 (id_,) = participant.outbox.insert([message], owner)
                 participant.outbox.delete(confirmed)
         except StoreUnavailable as error:
@@ -238,6 +258,30 @@ class WorkerProcess(Process):
             self.town.auditor.took_effect(*key)
         sender.deleted(confirmed)
         sender.offer([OutboxRow(id_, message, created_at=None)])  # type: ignore[arg-type]
+        self._mishaps.crash_point("before an acknowledgement")
+        self._consumer.ack([delivery.tag])
+
+    def _holding(self, reply: Replied, key: Key) -> Replied:
+        """This reply, telling of the saga's locks if it is about a row that stands, or about one that is gone (L1)."""
+        told = key in self._participant.rows or reply.outcome is Outcome.EXPIRED
+        return replace(reply, holds=True) if told and key[0] in self._participant.locks else reply
+
+    def _let_go(self, delivery: Delivery, saga: str) -> None:
+        """The saga is over: its locks go, and the coordinator hears of that (L4)."""
+        life = self.town.auditor.lives.get(saga)
+        assert life is not None, f"L4: an end of {saga}, which never began"
+        assert life.saga.status.ended, f"L4: {saga} has not ended, and its locks go"
+        participant = self._participant
+        try:
+            with transaction(participant.journal, self._mishaps):
+                participant.journal.drop(participant.locks, saga)
+        except StoreUnavailable as error:
+            self._failed(delivery, [], error)
+            return
+        self._mishaps.counts["end"] += 1
+        row, queue = (str(delivery.headers[name]) for name in (wire.HEADER_ROW, wire.HEADER_RECEIPT_TO))
+        body = wire.encode(wire.Receipt(message_id=delivery.message_id, row=int(row), note="let_go"))
+        self.sender.send([Message(routing_key=queue, type=wire.RECEIPT, body=body)])
         self._mishaps.crash_point("before an acknowledgement")
         self._consumer.ack([delivery.tag])
 
@@ -341,6 +385,7 @@ def _reply(delivery: Delivery, saga: str, participant: str, reply: Replied) -> M
         ran_in_round=reply.ran_in_round,
         in_doubt=reply.in_doubt,
         closes=wire.Op(reply.closes.value) if reply.closes is not None else None,
+        holds=reply.holds,
     )
     return Message(routing_key=delivery.reply_to, type=wire.REPLY, body=wire.encode(body))
 

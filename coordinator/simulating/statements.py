@@ -137,6 +137,7 @@ _CHANGING: Final = (
     "head",
     "stuck_steps",
     "ended_ms",
+    "format",
 )
 
 

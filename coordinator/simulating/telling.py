@@ -11,6 +11,7 @@ from amends.coordinator.saga.effects import (
     Call,
     Effect,
     Ended,
+    LetGo,
     Publish,
     Report,
     Send,
@@ -79,6 +80,8 @@ def _wanted(effect: Effect) -> str:
             return f"tells {effect.child[:8]} to {effect.order.value}"
         case Report():
             return f"reports {effect.outcome.value}"
+        case LetGo():
+            return f"lets {effect.participant} let go its locks"
         case StepStuck():
             return f"needs an operator: {effect.path} {effect.reason}"
         case Ended() | AttemptClosed():

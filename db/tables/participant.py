@@ -1,8 +1,19 @@
-"""The tables the SDK keeps in a service's own database: outbox, owners, barrier."""
+"""The tables the SDK keeps in a service's own database: outbox, owners, barrier, locks."""
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 from amends.db.tables.outbox import outbox_table, owner_table
 from amends.db.tables.portable import BYTES, MOMENT, TABLE_OPTIONS, UUID, present
@@ -49,5 +60,24 @@ barrier = Table(
     CheckConstraint("certain OR outcome IN ('refused', 'nothing', 'done')", name="ck_amends_barrier_certain"),
     CheckConstraint("(lease_token IS NULL) = (leased_until IS NULL)", name="ck_amends_barrier_lease"),
     Index("ix_amends_barrier_at", "at"),
+    **TABLE_OPTIONS,
+)
+
+# Semantic locks: who has a name, and who waits for it (rules L). `slot` is empty for the one that has it, and for each
+# that waits its saga's id: the place is good until `waits_until_ms`, and it is as old as `at_ms`. Times are
+# milliseconds since 1970, in database time.
+lock = Table(
+    "amends_lock",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("slot", String(32), primary_key=True),
+    Column("saga_id", UUID, nullable=False),
+    Column("saga_name", String(120), nullable=False),
+    Column("path", String(300), nullable=False),
+    Column("started_ms", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("waits_until_ms", BigInteger),
+    CheckConstraint("(slot = '') = (waits_until_ms IS NULL)", name="ck_amends_lock_waits"),
+    Index("ix_amends_lock_saga", "saga_id"),
     **TABLE_OPTIONS,
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -18,7 +19,7 @@ class Answer:
 
     `durable` says that the transaction it was found in wrote something, so that it must commit, with the reply.
     Any other answer is found again by asking again: its transaction may be rolled back and its reply may be lost.
-    `repeated` says that it was settled before: a barrier hit.
+    `repeated` says that it was settled before: a barrier hit. `holds`: the saga has locks in this database (L1).
     """
 
     outcome: Outcome
@@ -31,6 +32,13 @@ class Answer:
     in_doubt: bool = False
     durable: bool = False
     repeated: bool = False
+    holds: bool = False
+
+    def of_one_that_holds(self, locked: Collection[str], saga: str) -> Answer:
+        """This answer, telling that its saga holds locks here, if it is done and the saga is among these (L1)."""
+        if saga not in locked or self.outcome is not Outcome.DONE:
+            return self
+        return replace(self, holds=True)
 
     def reply(self, command: Command, participant: str) -> Reply:
         """The reply to this command; it carries the command's own round and attempt (B1)."""
@@ -50,6 +58,7 @@ class Answer:
             ran_in_round=self.ran_in_round,
             in_doubt=self.in_doubt,
             closes=command.closes,
+            holds=self.holds,
         )
 
 

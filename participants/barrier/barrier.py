@@ -7,7 +7,7 @@ Refused from an undo or confirm stores nothing (B3), any other error leaves no t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 from uuid import UUID, uuid4
 
@@ -125,7 +125,9 @@ class Barrier:
         own = self._claim(connection, command, Op.UNDO, Stand.CALLING)
         do = self._claim(connection, command, Op.DO, Stand.NEVER) if own is None else None
         verdict = judge_undo(own, do)
+        holds = any(row is not None and row.holds for row in (own, do))
         if isinstance(verdict, Answer):
+            verdict = replace(verdict, holds=holds)
             if verdict.durable:
                 self._store.settle(
                     connection, key, Op.UNDO, Settled(stand=Stand.NOTHING, round=command.round)
@@ -137,7 +139,7 @@ class Barrier:
             self._store.finalize(connection, key, CALL_IN_DOUBT)
         settled = Settled(stand=Stand.DONE, round=command.round, certain=verdict.certain)
         self._store.settle(connection, key, Op.UNDO, settled)
-        return Answer(outcome=Outcome.DONE, durable=True)
+        return Answer(outcome=Outcome.DONE, durable=True, holds=holds)
 
     def confirm(self, connection: Connection, command: Command, run: Runner) -> Answer:
         """B3. Raises: Expired, Vanished, HandlerEndedTransaction, and what `run` raises."""
@@ -240,7 +242,8 @@ class Barrier:
         """B3: a closing fence of undo locks as an undo does; of confirm it takes the confirm row alone."""
         own = self._claim(connection, command, op, Stand.NEVER)
         do = self._claim(connection, command, Op.DO, Stand.NEVER) if op is Op.UNDO else None
-        answer = judge_closing(own, do)
+        holds = any(row is not None and row.holds for row in (own, do))
+        answer = replace(judge_closing(own, do), holds=holds)
         if answer.durable:
             if own is not None:
                 self._store.settle(

@@ -121,6 +121,7 @@ def _again(row: BarrierRow, command_round: int) -> Answer:
         certain=not row.in_doubt,
         ran_in_round=row.round if row.round != command_round else None,
         repeated=True,
+        holds=row.holds,
     )
 
 

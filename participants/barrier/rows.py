@@ -28,6 +28,7 @@ class BarrierRow:
 
     `final`: no later round may run it again (B3). `calls`: how often an external handler was called.
     `lease_left_s`: how long the call under way may still take, by the database's clock; 0 or less if it lapsed.
+    `holds`: the saga has locks in this database (L1).
     """
 
     round: int
@@ -39,6 +40,7 @@ class BarrierRow:
     result: bytes | None = None
     calls: int = 0
     lease_left_s: float = 0.0
+    holds: bool = False
 
     @property
     def leased(self) -> bool:

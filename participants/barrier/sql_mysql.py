@@ -30,7 +30,8 @@ ON DUPLICATE KEY UPDATE at = amends_barrier.at + INTERVAL 1 MICROSECOND
 # The row that stands, not held.
 READ: Final = f"""
 SELECT round, outcome, certain, final, reason, args, result, calls,
-       coalesce(timestampdiff(MICROSECOND, {_NOW}, leased_until) / 1e6, 0) AS lease_left_s
+       coalesce(timestampdiff(MICROSECOND, {_NOW}, leased_until) / 1e6, 0) AS lease_left_s,
+       EXISTS (SELECT 1 FROM amends_lock WHERE amends_lock.saga_id = amends_barrier.saga_id AND slot = '') AS holds
 FROM amends_barrier WHERE {_KEY}
 """
 

@@ -48,7 +48,8 @@ SET outcome = excluded.outcome, args = excluded.args, result = excluded.result, 
 
 _COLUMNS: Final = """
 round, outcome, certain, final, reason, args, result, calls,
-coalesce(extract(epoch FROM leased_until - clock_timestamp())::float8, 0) AS lease_left_s
+coalesce(extract(epoch FROM leased_until - clock_timestamp())::float8, 0) AS lease_left_s,
+EXISTS (SELECT 1 FROM amends_lock WHERE amends_lock.saga_id = amends_barrier.saga_id AND slot = '') AS holds
 """
 
 # The row that stands, held until this transaction ends.

@@ -25,7 +25,8 @@ ON CONFLICT (saga_id, path, op) DO NOTHING
 # The row that stands.
 READ: Final = f"""
 SELECT round, outcome, certain, final, reason, args, result, calls,
-       coalesce((julianday(leased_until) - julianday('now')) * 86400.0, 0) AS lease_left_s
+       coalesce((julianday(leased_until) - julianday('now')) * 86400.0, 0) AS lease_left_s,
+EXISTS (SELECT 1 FROM amends_lock WHERE amends_lock.saga_id = amends_barrier.saga_id AND slot = '') AS holds
 FROM amends_barrier WHERE {_KEY}
 """
 

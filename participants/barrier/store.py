@@ -275,6 +275,7 @@ class BarrierStore:
             result=found.result,
             calls=found.calls,
             lease_left_s=found.lease_left_s,
+            holds=bool(found.holds),
         )
 
 

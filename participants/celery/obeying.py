@@ -27,6 +27,7 @@ from amends.participants.celery.handing_over import NoCommand, Received
 from amends.participants.celery.swept import Swept
 from amends.participants.config import task_settings
 from amends.participants.limits import NO_LIMITS
+from amends.participants.locks.store import LockStore
 from amends.participants.metrics import metrics_in
 from amends.participants.participant import Handler, Participant
 from amends.participants.worker.calling import Caller
@@ -144,6 +145,7 @@ class Obeying:
             together_max=1,
             # Celery keeps the time.
             stopwatch=Stopwatch(self._time_limit_s, lambda: None),
+            locks=LockStore(own.dialect.name),
         )
 
     def _here(self, handler: Handler) -> Handler:

@@ -16,11 +16,14 @@ from amends.db.errors import MigrationBusy
 from amends.db.schema import SCHEMAS
 from amends.participants.django import tables
 
-_STATEMENTS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {"0001": tables.first}
+_STATEMENTS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
+    "0001": tables.first,
+    "0002": tables.second,
+}
 
 
 class CreateTables(Operation):
-    """Create the tables where a database has none of a version table's; those that are there are left alone.
+    """Create a revision's tables where a database is not that far yet; those that are there are left alone.
 
     It asks the routers, as `allow_migrate(alias, "amends")`. Raises: MigrationBusy if `amends migrate --participant` or
     another of these is under way; NotSupportedError on anything but PostgreSQL and SQLite.
@@ -53,8 +56,10 @@ class CreateTables(Operation):
         if not _allowed(app_label, schema_editor.connection):
             return
         # Where SQL is only written down (`sqlmigrate`), nothing is asked of the database.
-        if not schema_editor.collect_sql and _revision(schema_editor.connection) is not None:
-            return
+        if not schema_editor.collect_sql:
+            found = _revision(schema_editor.connection)
+            if found is not None and int(found) >= int(self.revision):
+                return
         for statement in _STATEMENTS[self.revision](schema_editor.connection.vendor):
             schema_editor.execute(statement, None)
 
@@ -66,7 +71,7 @@ class CreateTables(Operation):
             return
         if not schema_editor.collect_sql:
             _lock(schema_editor.connection)
-        for statement in tables.DROP:
+        for statement in tables.BACK[self.revision]:
             schema_editor.execute(statement, None)
 
 

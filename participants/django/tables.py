@@ -92,6 +92,21 @@ CREATE TABLE amends_barrier (
 )
 """
 
+_LOCK: Final = """
+CREATE TABLE amends_lock (
+    name VARCHAR(200) NOT NULL,
+    slot VARCHAR(32) NOT NULL,
+    saga_id $uuid NOT NULL,
+    saga_name VARCHAR(120) NOT NULL,
+    path VARCHAR(300) NOT NULL,
+    started_ms BIGINT NOT NULL,
+    at_ms BIGINT NOT NULL,
+    waits_until_ms BIGINT,
+    PRIMARY KEY (name, slot),
+    CONSTRAINT ck_amends_lock_waits CHECK ((slot = '') = (waits_until_ms IS NULL))
+)
+"""
+
 # The same version table as `amends migrate --participant` keeps, so that each knows what the other has done.
 _VERSION: Final = """
 CREATE TABLE IF NOT EXISTS amends_version (
@@ -135,7 +150,7 @@ VENDORS: Final = tuple(_SPELLINGS)
 # Drop every table, with all it holds.
 DROP: Final = tuple(
     f"DROP TABLE IF EXISTS {table}"
-    for table in ("amends_owner", "amends_outbox", "amends_barrier", VERSION_TABLE)
+    for table in ("amends_lock", "amends_owner", "amends_outbox", "amends_barrier", VERSION_TABLE)
 )
 
 
@@ -148,6 +163,22 @@ def first(vendor: str) -> tuple[str, ...]:
         *_STORAGE[vendor],
         f"INSERT INTO {VERSION_TABLE} (version_num) VALUES ('0001')",
     )
+
+
+def second(vendor: str) -> tuple[str, ...]:
+    """The statements of revision 0002, after those of 0001."""
+    return (
+        _spelled(_LOCK.strip(), vendor),
+        "CREATE INDEX ix_amends_lock_saga ON amends_lock (saga_id)",
+        f"UPDATE {VERSION_TABLE} SET version_num = '0002'",
+    )
+
+
+# What takes each revision back.
+BACK: Final[Mapping[str, tuple[str, ...]]] = {
+    "0001": DROP,
+    "0002": ("DROP TABLE IF EXISTS amends_lock", f"UPDATE {VERSION_TABLE} SET version_num = '0001'"),
+}
 
 
 def _spelled(statement: str, vendor: str) -> str:

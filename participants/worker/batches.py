@@ -88,19 +88,28 @@ class Batches:
             return []
 
     def _together(self, batch: dict[StepKey, Inbound], caller: Caller) -> list[tuple[Inbound, Answer]]:
+        locked: set[str] = set()
         with self._transactions.begin() as unit:
 
             def run(runs: Mapping[StepKey, Run]) -> dict[StepKey, bytes]:
-                return self._results(unit, batch, runs, caller)
+                return self._results(unit, batch, runs, caller, locked)
 
             commands = {key: inbound.command for key, inbound in batch.items()}
             answers = self._barrier.do_together(unit.connection, commands, run, unit.later)
-            answered = [(batch[key], answer) for key, answer in answers.items()]
+            answered = [
+                (batch[key], answer.of_one_that_holds(locked, str(key.saga)))
+                for key, answer in answers.items()
+            ]
             unit.messages += [inbound.reply(answer) for inbound, answer in answered]
         return answered
 
     def _results(
-        self, unit: Unit, batch: Mapping[StepKey, Inbound], runs: Mapping[StepKey, Run], caller: Caller
+        self,
+        unit: Unit,
+        batch: Mapping[StepKey, Inbound],
+        runs: Mapping[StepKey, Run],
+        caller: Caller,
+        locked: set[str],
     ) -> dict[StepKey, bytes]:
         """Run the handler of each, or of all that one function takes at once."""
         results: dict[StepKey, bytes] = {}
@@ -116,22 +125,26 @@ class Batches:
                     together = self._runs.run_together(some, handler, function, workspace)
                 finally:
                     workspace.close()
+                    locked |= workspace.locked
                 results.update(zip(keys, together, strict=True))
                 crash_point("participant.handler.after")
                 continue
             for key in keys:
                 crash_point("participant.barrier.after")
-                results[key] = self._result(unit, batch[key], handler, runs[key], caller)
+                results[key] = self._result(unit, batch[key], handler, runs[key], caller, locked)
                 crash_point("participant.handler.after")
         return results
 
-    def _result(self, unit: Unit, inbound: Inbound, handler: Handler, verdict: Run, caller: Caller) -> bytes:
+    def _result(
+        self, unit: Unit, inbound: Inbound, handler: Handler, verdict: Run, caller: Caller, locked: set[str]
+    ) -> bytes:
         workspace = HeldWorkspace(unit.connection, self._guard)
         with inbound.obeyed():
             try:
                 return self._runs.run(inbound, handler, verdict, workspace, caller)
             finally:
                 workspace.close()
+                locked |= workspace.locked
 
     def _shares(self, inbound: Inbound) -> int:
         """How many of this one's handler may share a transaction; below 2: it runs alone."""

@@ -12,8 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
-from sqlalchemy import Connection
-
 from amends.db.crashpoints import crash_point
 from amends.db.errors import StoreUnavailable
 from amends.outbox.dead_letters import dead_letter
@@ -26,11 +24,13 @@ from amends.participants.barrier.barrier import Barrier, Runner
 from amends.participants.barrier.judge import Run
 from amends.participants.barrier.store import Expired, Vanished
 from amends.participants.calls.deferring import once_more
-from amends.participants.errors import Refused
+from amends.participants.errors import LockWanted, Refused
+from amends.participants.locks.store import LockStore
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Handler, Participant
 from amends.participants.worker.batches import Batches
 from amends.participants.worker.calling import Caller
+from amends.participants.worker.ending import Ends
 from amends.participants.worker.external import ExternalCalls
 from amends.participants.worker.faults import HandlerRaised, is_conflict, is_expected, transient
 from amends.participants.worker.guard import TransactionGuard
@@ -79,7 +79,9 @@ class Execution:
         batch: BatchSize,
         together_max: int,
         stopwatch: Stopwatch,
+        locks: LockStore,
     ) -> None:
+        self._ends = Ends(transactions, sender, locks)
         self._participant = participant
         self._prefix = prefix
         self._barrier = barrier
@@ -87,7 +89,7 @@ class Execution:
         self._sender = sender
         self._guard = guard
         self._metrics = metrics
-        self._runs = HandlerRuns(guard, metrics, batch, stopwatch)
+        self._runs = HandlerRuns(guard, metrics, batch, stopwatch, locks)
         self._batches = Batches(participant, barrier, transactions, self._runs, guard, batch, together_max)
         self._external = ExternalCalls(barrier, transactions, self._runs, guard, lease_s)
 
@@ -151,7 +153,10 @@ class Execution:
 
     def _obey_alone(self, inbound: Inbound, caller: Caller) -> None:
         with inbound.obeyed():
-            if inbound.poisonous:
+            if inbound.command.op is Op.END:
+                self._ends.obey(inbound)
+                inbound.told(Answer(outcome=Outcome.DONE))
+            elif inbound.poisonous:
                 self._give_up(inbound)
             else:
                 self._answer(inbound, caller)
@@ -168,15 +173,15 @@ class Execution:
                 retry_after_s=UNKNOWN_COMMAND_RETRY_S,
             )
         elif handler is not None and handler.hand_over is not None and command.op is Op.DO:
-            standing = self._settled(lambda: self._hand_over(inbound, handler))
+            standing = self._settled(inbound, lambda: self._hand_over(inbound, handler))
             if standing is None:
                 self._metrics.handed_over(self._participant.name, handler.name)
                 return
             answer = standing
         elif handler is not None and handler.external and command.op is Op.DO:
-            answer = self._settled(lambda: self._external.call(inbound, handler, caller))
+            answer = self._settled(inbound, lambda: self._external.call(inbound, handler, caller))
         else:
-            answer = self._settled(lambda: self._pass_barrier(inbound, handler, caller))
+            answer = self._settled(inbound, lambda: self._pass_barrier(inbound, handler, caller))
         if not answer.durable:
             self._reply(inbound, answer)
         inbound.told(answer)
@@ -190,7 +195,7 @@ class Execution:
         with self._transactions.begin() as unit:
             unit.messages.append(once_more(inbound, answer) or inbound.reply(answer))
 
-    def _settled(self, attempt: Callable[[], _A]) -> _A | Answer:
+    def _settled(self, inbound: Inbound, attempt: Callable[[], _A]) -> _A | Answer:
         """The answer, tried again where two transactions met (B7). A durable one has its reply in the outbox."""
         for tries_left in reversed(range(_TRIES)):
             try:
@@ -200,13 +205,15 @@ class Execution:
             except Refused as refusal:  # Of an undo or confirm: it stores nothing (B3).
                 return Answer(outcome=Outcome.REFUSED, reason=refusal.reason, certain=refusal.certain)
             except Expired:
-                return Answer(outcome=Outcome.EXPIRED, reason="older than what the barrier remembers")
+                return self._ends.expired(inbound)
             except Vanished:
                 continue
             except StoreUnavailable:
                 raise
             except Exception as raised:  # noqa: BLE001 - Whatever a handler raises is an answer; the worker goes on.
                 error = raised.error if isinstance(raised, HandlerRaised) else raised
+                if isinstance(error, LockWanted):
+                    self._ends.queue_up(error)
                 if not (is_conflict(error) and tries_left):
                     return self._failed(error)
                 time.sleep(_RETRY_S * random.random())
@@ -227,10 +234,11 @@ class Execution:
     def _pass_barrier(self, inbound: Inbound, handler: Handler | None, caller: Caller) -> Answer:
         command = inbound.command
         with self._transactions.begin() as unit:
+            workspace = HeldWorkspace(unit.connection, self._guard)
             if handler is None:
                 answer = self._barrier.fence(unit.connection, command)
             else:
-                run = self._runner(unit.connection, inbound, handler, caller)
+                run = self._runner(workspace, inbound, handler, caller)
                 if command.op is Op.DO:
                     answer = self._barrier.do(unit.connection, command, run, unit.later)
                 else:
@@ -238,12 +246,12 @@ class Execution:
                     answer = through(unit.connection, command, run)
             if not answer.durable:
                 raise Unwritten(answer)
+            answer = answer.of_one_that_holds(workspace.locked, command.saga)
             unit.messages.append(inbound.reply(answer))
         return answer
 
-    def _runner(self, connection: Connection, inbound: Inbound, handler: Handler, caller: Caller) -> Runner:
+    def _runner(self, workspace: HeldWorkspace, inbound: Inbound, handler: Handler, caller: Caller) -> Runner:
         def run(verdict: Run) -> bytes:
-            workspace = HeldWorkspace(connection, self._guard)
             try:
                 return self._runs.run(inbound, handler, verdict, workspace, caller)
             finally:

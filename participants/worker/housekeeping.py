@@ -1,4 +1,4 @@
-"""What a worker does now and then: look for overdue handlers, forget old barrier rows."""
+"""What a worker does now and then: look for overdue handlers, forget old barrier rows and lapsed waits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from amends.db.engines import transaction
 from amends.db.errors import StoreUnavailable
 from amends.participants.barrier.pruning import prune
+from amends.participants.locks.store import LockStore
 from amends.participants.worker.gate import DatabaseGate
 from amends.participants.worker.stopwatch import Stopwatch
 
@@ -25,7 +26,15 @@ _PRUNE_EVERY_S: Final = 3_600.0
 class Housekeeping:
     """One thread."""
 
-    def __init__(self, engine: Engine, stopwatch: Stopwatch, gate: DatabaseGate, retention_s: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        stopwatch: Stopwatch,
+        gate: DatabaseGate,
+        retention_s: float,
+        locks: LockStore,
+    ) -> None:
+        self._locks = locks
         self._engine = engine
         self._stopwatch = stopwatch
         self._gate = gate
@@ -54,6 +63,8 @@ class Housekeeping:
     def _prune(self) -> None:
         total = 0
         try:
+            with transaction(self._engine) as connection:
+                self._locks.sweep(connection)
             while not self._stopping.is_set():
                 with transaction(self._engine) as connection:
                     rows = prune(connection, self._retention_s)

@@ -14,7 +14,7 @@ from amends.outbox.message import HEADER_OPTIONAL, Message
 from amends.outbox.ports import Delivery, coordinator_queue
 from amends.outbox.traces import carrying, parted, trace_of
 from amends.outbox.tracing import Tracing, Work
-from amends.outbox.wire import Command, Outcome
+from amends.outbox.wire import Command, Op, Outcome
 from amends.participants.barrier.answers import Answer
 from amends.participants.logging import CommandScope, command_scope
 
@@ -131,7 +131,8 @@ def read_inbound(delivery: Delivery, *, participant: str, prefix: str) -> Inboun
         UUID(command.saga)
     except (MalformedMessage, ValueError) as error:
         raise Undeliverable(str(error)) from error
-    if not 0 < len(command.path) <= wire.PATH_CHARS_MAX or "\0" in command.path:
+    of_a_step = command.op is not Op.END
+    if not of_a_step <= len(command.path) <= wire.PATH_CHARS_MAX or "\0" in command.path:
         raise Undeliverable(f"a path has 1 to {wire.PATH_CHARS_MAX} characters and no NUL")
     if not (0 <= command.round <= _INT_MAX and 0 <= command.attempt <= _INT_MAX):
         raise Undeliverable("round and attempt are whole numbers from 0 to 2147483647")

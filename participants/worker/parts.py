@@ -30,6 +30,7 @@ from amends.participants.barrier.barrier import Barrier
 from amends.participants.barrier.store import BarrierStore
 from amends.participants.calls.answering import answer_lanes, answers_topology
 from amends.participants.events.lanes import event_lanes, topology_of
+from amends.participants.locks.store import LockStore
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Participant
 from amends.participants.worker.databases import own_engine, require_ready
@@ -100,6 +101,7 @@ class Parts:
             else None
         )
         batch = BatchSize(fit.batch)
+        locks = LockStore(own.dialect.name)
         stopwatch = Stopwatch(settings.time_limit_s, on_overdue)
         barrier = Barrier(
             BarrierStore(
@@ -119,9 +121,10 @@ class Parts:
             batch=batch,
             together_max=settings.batch,
             stopwatch=stopwatch,
+            locks=locks,
         )
         queueing = Queueing(fit.limits, execution.turn_away, prefetch=settings.threads * fit.at_hand)
-        self._housekeeping = Housekeeping(own, stopwatch, self.gate, settings.retention_s)
+        self._housekeeping = Housekeeping(own, stopwatch, self.gate, settings.retention_s, locks)
         self._lanes = [
             Lane(
                 f"{participant.name}-{name}",

@@ -13,8 +13,10 @@ from amends.outbox.limits import BODY_BYTES_MAX
 from amends.outbox.wire import Op
 from amends.participants.barrier.answers import NULL
 from amends.participants.barrier.judge import Run
-from amends.participants.context import Ctx, Workspace
+from amends.participants.context import Ctx, Locking, NoLocks, Workspace
 from amends.participants.errors import HandlerEndedTransaction, InvalidPayload, Refused
+from amends.participants.locks.store import LockStore
+from amends.participants.locks.taking import HandlerLocks
 from amends.participants.metrics import ParticipantMetrics
 from amends.participants.participant import Handler, Together
 from amends.participants.payloads import encode
@@ -40,6 +42,8 @@ class ResultTooLarge(Refused):
 class HandlerWorkspace(Workspace, Protocol):
     """A workspace as the worker sees it."""
 
+    locked: set[str]
+
     @property
     def lost(self) -> bool:
         """Whether the database broke off, or could not be reached, under the handler."""
@@ -52,9 +56,15 @@ class HandlerRuns:
     """Runs handlers of one participant. Thread-safe."""
 
     def __init__(
-        self, guard: TransactionGuard, metrics: ParticipantMetrics, batch: BatchSize, stopwatch: Stopwatch
+        self,
+        guard: TransactionGuard,
+        metrics: ParticipantMetrics,
+        batch: BatchSize,
+        stopwatch: Stopwatch,
+        locks: LockStore,
     ) -> None:
         self._stopwatch = stopwatch
+        self._locks = locks
         self._guard = guard
         self._metrics = metrics
         self._batch = batch
@@ -70,7 +80,7 @@ class HandlerRuns:
         """
         _check_size(handler, verdict)
         started = time.monotonic()
-        ctx = _context(inbound, verdict, workspace, self._ends_at(handler, started))
+        ctx = self._context(inbound, handler, verdict, workspace, self._ends_at(handler, started))
         try:
             with (
                 self._stopwatch.running(inbound.delivery, handler.limits.time_limit_s),
@@ -105,7 +115,7 @@ class HandlerRuns:
             _check_size(handler, verdict)
         started = time.monotonic()
         ends_at = self._ends_at(handler, started)
-        ctxs = [_context(inbound, verdict, workspace, ends_at) for inbound, verdict in commands]
+        ctxs = [self._context(inbound, handler, verdict, workspace, ends_at) for inbound, verdict in commands]
         reader = handler.signature.command
         limit_s = handler.limits.time_limit_s
         try:
@@ -129,6 +139,33 @@ class HandlerRuns:
             each_s = (time.monotonic() - started) / len(commands)
             for inbound, _ in commands:
                 self._measured(inbound.participant, handler, each_s)
+
+    def _context(
+        self, inbound: Inbound, handler: Handler, verdict: Run, workspace: HandlerWorkspace, ends_at: float
+    ) -> Ctx:
+        command = inbound.command
+        deadline = command.deadline
+        return Ctx(
+            saga=command.saga,
+            saga_name=command.name,
+            path=command.path,
+            op=command.op,
+            round=command.round,
+            attempt=command.attempt,
+            deadline=None if deadline is None else datetime.fromtimestamp(deadline / 1000, UTC),
+            labels=command.labels,
+            certain=verdict.certain,
+            traceparent=inbound.traceparent,
+            tracestate=inbound.tracestate,
+            ends_at=ends_at,
+            workspace=workspace,
+            locking=self._locking(inbound, handler, workspace),
+        )
+
+    def _locking(self, inbound: Inbound, handler: Handler, workspace: HandlerWorkspace) -> Locking:
+        if inbound.asked_once:
+            return NoLocks()  # Of a call there is no saga: nothing would ever let it go.
+        return HandlerLocks(self._locks, inbound.command, workspace, external=handler.external)
 
     def _ends_at(self, handler: Handler, started: float) -> float:
         limits = handler.limits
@@ -164,22 +201,3 @@ def _check_size(handler: Handler, verdict: Run) -> None:
         raise Refused(
             f"payload_too_large: {len(verdict.args):,} bytes of args are over the {most:,} that {handler.name} takes"
         )
-
-
-def _context(inbound: Inbound, verdict: Run, workspace: Workspace, ends_at: float) -> Ctx:
-    command = inbound.command
-    return Ctx(
-        saga=command.saga,
-        saga_name=command.name,
-        path=command.path,
-        op=command.op,
-        round=command.round,
-        attempt=command.attempt,
-        deadline=None if command.deadline is None else datetime.fromtimestamp(command.deadline / 1000, UTC),
-        labels=command.labels,
-        certain=verdict.certain,
-        traceparent=inbound.traceparent,
-        tracestate=inbound.tracestate,
-        ends_at=ends_at,
-        workspace=workspace,
-    )

@@ -28,6 +28,7 @@ class HeldWorkspace:
         self._connection = connection
         self._guard = guard
         self._session: Session | None = None
+        self.locked: set[str] = set()  # the sagas that have taken a lock, or asked for one that they have
 
     @property
     def connection(self) -> Connection:
@@ -75,6 +76,7 @@ class LateWorkspace:
         self._unit: Unit | None = None
         self._held: HeldWorkspace | None = None
         self._unreachable = False
+        self.locked: set[str] = set()  # Empty: an external handler takes no locks.
 
     def __enter__(self) -> LateWorkspace:
         return self

@@ -21,7 +21,7 @@ from amends.db.participant import create, include_object
 from amends.db.schema import SCHEMAS, require_schema
 
 NEEDS = SCHEMAS["participant"].needs
-OURS = {"amends_barrier", "amends_outbox", "amends_owner", "amends_version"}
+OURS = {"amends_barrier", "amends_lock", "amends_outbox", "amends_owner", "amends_version"}
 
 ENV = dedent("""
     from alembic import context

@@ -18,7 +18,7 @@ from amends.db.participant import create
 from amends.db.schema import SCHEMAS, require_schema, revision
 from tests.django.project import databases, entry
 
-OURS = {"amends_barrier", "amends_outbox", "amends_owner", "amends_version"}
+OURS = {"amends_barrier", "amends_lock", "amends_outbox", "amends_owner", "amends_version"}
 
 
 class OursOnOther:
@@ -203,6 +203,32 @@ def test_another_kind_of_database_is_refused_by_name() -> None:
         CreateTables("0001").database_forwards("amends", Elsewhere(), None, None)
 
 
-def test_the_first_revision_is_the_one_this_release_needs() -> None:
-    """A newer revision of the SDK's tables needs a migration of Django's: this reminds of it."""
-    assert SCHEMAS["participant"].needs == "0001"
+def test_every_revision_has_a_migration_of_djangos() -> None:
+    """A newer revision of the SDK's tables needs one: this reminds of it."""
+    from amends.participants.django import migrations
+
+    needs = int(SCHEMAS["participant"].needs)
+    found = {path.name[:4] for path in Path(migrations.__file__).parent.glob("0*.py")}
+    assert found == {f"{number:04}" for number in range(1, needs + 1)}
+
+
+def test_a_database_at_the_first_revision_is_carried_on_and_back(engine: Engine) -> None:
+    """Guard: CreateTables compares revisions; while it looked for any, a database kept its first tables."""
+    from sqlalchemy import text
+
+    django_migrate("0001")
+    with transaction(engine) as connection:
+        at_first = revision(connection, "participant")
+        connection.execute(
+            text("INSERT INTO amends_owner (id, label) VALUES (:id, 'kept')"), {"id": "0" * 32}
+        )
+
+    django_migrate()
+
+    require_schema(engine, "participant")
+    assert at_first == "0001"
+    assert tables(engine) >= OURS
+    with transaction(engine) as connection:
+        assert connection.execute(text("SELECT count(*) FROM amends_owner")).scalar() == 1
+    django_migrate("0001")
+    assert OURS - tables(engine) == {"amends_lock"}

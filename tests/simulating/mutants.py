@@ -258,4 +258,31 @@ MUTANTS = (
         "if item.probe or self._gate.room(queue) > 0:",
         "if item.probe:",
     ),
+    # Locks
+    Mutant(
+        "L1: an undo tells of the locks that its do took",
+        "simulating.participants",
+        "reply = replace(reply, holds=True) if locks else self._holding(reply, key)",
+        "reply = replace(reply, holds=True) if locks else reply",
+    ),
+    Mutant(
+        "L1: whoever ran tells of locks",
+        "simulating.participants",
+        "reply = replace(reply, holds=True) if locks else self._holding(reply, key)",
+        "pass",
+    ),
+    Mutant(
+        "L4: who holds locks hears of the end",
+        "engine.lives",
+        "live.events.append(posting.end(self.prefix, after, effect.participant))",
+        "pass",
+    ),
+    Mutant(
+        "L4: an end stays until its receipt",
+        "engine.posting",
+        """if isinstance(saga, Saga) else ""),
+        needs_receipt=True,""",
+        """if isinstance(saga, Saga) else ""),
+        needs_receipt=False,""",
+    ),
 )

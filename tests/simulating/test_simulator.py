@@ -42,6 +42,7 @@ COMMON = {
     "hours pass": 10,
     "database clock jumps": 10,
     "pruned": 100,
+    "end": 40,
 }
 
 

@@ -1,0 +1,1 @@
+"""The countermeasures to missing isolation, each seen at work."""
