@@ -66,14 +66,16 @@ def test_an_application_killed_around_its_commit_has_sent_all_or_nothing(
 def test_a_command_under_way_is_finished_before_the_application_ends(
     serve: Serve, coordinator: FakeCoordinator, tmp_path: Path
 ) -> None:
-    """Seen to fail without the `stop` in the lifespan's end: the process left in the middle of the handler."""
+    """Seen to fail without `beside.stop()` in the lifespan: the process left in the middle of the handler."""
     app, gate = serve(), tmp_path / "gate"
     sent = coordinator.send(command("work", str(gate)))
     eventually(gate.with_suffix(".began").exists, what="the handler's begin")
 
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(app.stop)
-        eventually(lambda: "shutting down" in app.log.lower(), what="the shutdown")
+        eventually(lambda: "waiting for application shutdown" in app.log.lower(), what="the shutdown")
+        with pytest.raises(TimeoutError):
+            ending.result(timeout=1)  # It waits for the handler.
         gate.touch()
         status = ending.result()
 
