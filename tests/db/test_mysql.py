@@ -60,8 +60,9 @@ def test_migrated_and_created_databases_are_alike(empty: Engine) -> None:
 
 
 def test_a_migration_that_broke_off_is_begun_anew(empty: Engine) -> None:
-    """Each table is committed by itself. Guard: `_begin_anew` in 0001."""
+    """Each table is committed by itself. Guards: `_begin_anew` in 0001, DROP TABLE in 0002."""
     with transaction(empty) as connection:
+        connection.execute(text("CREATE TABLE amends_lock (name int)"))
         connection.execute(text("CREATE TABLE amends_barrier (saga_id int)"))
         connection.execute(text("CREATE TABLE amends_outbox_key (hash int)"))
 
