@@ -7,6 +7,7 @@ import contextvars
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any, Final
 
@@ -106,7 +107,10 @@ class Service:
             BarrierStore(dialect, retention_s=RETENTION_S, lock_timeout_s=_LIMITS.lock_timeout_s)
         )
         self._execution = Watched(
-            participant,
+            # What a Celery task does in life is done here and now, by the same function.
+            participant.with_handlers(
+                lambda handler: replace(handler, hand_over=None), lambda together: together
+            ),
             prefix,
             barrier,
             self._transactions,

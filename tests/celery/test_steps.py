@@ -19,6 +19,7 @@ from amends.outbox.wire import COMMAND, Op, Outcome, encode
 from amends.participants.celery import CeleryParticipant
 from amends.participants.errors import InvalidHandler
 from amends.participants.worker.inbound import read_inbound
+from amends.testing import ParticipantBench, done
 from tests.celery.conftest import Ledger
 from tests.celery.working import CeleryWorker
 from tests.participants.coordinator import FakeCoordinator, again, command
@@ -113,6 +114,16 @@ def test_an_external_task_has_a_key_of_its_own(
 
     assert reply.outcome is Outcome.DONE
     assert json.loads(bytes(reply.result)) == f"{reply.saga}/out/3/do"
+
+
+def test_the_test_kit_runs_a_task_where_it_stands(steps: Any, task_database: Engine, entries: Ledger) -> None:
+    bench = ParticipantBench(task_database)
+
+    first = bench.send(steps.enter, steps.Entry(number=4))
+
+    assert first == done(8)
+    assert bench.redeliver(first) == first
+    assert bench.undo(first) == done()
 
 
 def test_a_task_expires_with_its_command(steps: Any, prefix: str) -> None:
