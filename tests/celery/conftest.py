@@ -112,10 +112,12 @@ def working(
         pool="prefork",
     )
     broker = open_broker(rabbit.url)
-    worker.await_ready(broker)
-    broker.close()
-    yield worker
-    worker.kill()
+    try:
+        worker.await_ready(broker)
+        yield worker
+    finally:
+        broker.close()
+        worker.kill()
 
 
 class Told:

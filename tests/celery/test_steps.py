@@ -35,10 +35,12 @@ def celery(
     log = tmp_path_factory.mktemp("celery") / "steps.log"
     worker = CeleryWorker("tests.celery.steps", [steps.NOW], environment=environment, log=log, pool="prefork")
     broker = open_broker(rabbit.url)
-    worker.await_ready(broker)
-    broker.close()
-    yield worker
-    worker.kill()
+    try:
+        worker.await_ready(broker)
+        yield worker
+    finally:
+        broker.close()
+        worker.kill()
 
 
 def test_a_task_does_the_work_and_a_later_command_takes_it_back(
