@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from amends.outbox.metrics import OutboxGauges, PrometheusOutbox
+from amends.outbox.metrics import PrometheusOutbox
 from amends.participants.breaker import BreakerState, breakers
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -65,7 +64,7 @@ class ParticipantMetrics:
             ("participant", "command"),
             registry=registry,
         )
-        registry.register(_Breakers())
+        registry.register(BreakerStates())
 
     def answered(self, participant: str, command: str, op: str, outcome: str) -> None:
         """A command was answered. `command` is a handler's name, or `unknown`."""
@@ -96,7 +95,7 @@ class ParticipantMetrics:
         self._overdue.labels(participant).inc()
 
 
-class _Breakers(Collector):
+class BreakerStates(Collector):
     """The states of this process's circuit breakers, read when they are asked for."""
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
@@ -138,26 +137,3 @@ def outbox_metrics_in(registry: CollectorRegistry = REGISTRY) -> PrometheusOutbo
     if found is None:
         found = _outboxes[registry] = PrometheusOutbox(registry)
     return found
-
-
-@contextmanager
-def served(
-    port: int,
-    gauges: OutboxGauges,
-    *,
-    host: str = "0.0.0.0",
-    registry: CollectorRegistry = REGISTRY,
-) -> Iterator[int]:
-    """Serve a registry over HTTP, the service's own metrics in it too; gives the port, any free one for 0.
-
-    Raises: OSError if the port is taken.
-    """
-    server, thread = start_http_server(port, addr=host, registry=registry)
-    registry.register(gauges)
-    try:
-        yield int(server.server_address[1])
-    finally:
-        registry.unregister(gauges)
-        server.shutdown()
-        server.server_close()
-        thread.join()

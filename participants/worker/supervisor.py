@@ -30,10 +30,19 @@ class Supervisor:
     before there are threads.
     """
 
-    def __init__(self, count: int, child: Callable[[int], int], *, grace_s: float) -> None:
+    def __init__(
+        self,
+        count: int,
+        child: Callable[[int], int],
+        *,
+        grace_s: float,
+        on_death: Callable[[int], None] = lambda _pid: None,
+    ) -> None:
+        """`on_death` is told the process id of each child that has ended."""
         self._count = count
         self._child = child
         self._grace_s = grace_s
+        self._on_death = on_death
         self._stop_asked = threading.Event()
         self._children: dict[int, tuple[int, float]] = {}  # pid: number, when it started
 
@@ -80,6 +89,7 @@ class Supervisor:
             found, status = os.waitpid(pid, os.WNOHANG)
             if found:
                 del self._children[pid]
+                self._on_death(pid)
                 gone.append((number, time.monotonic() - since, os.waitstatus_to_exitcode(status)))
         return gone
 

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -19,7 +20,8 @@ from amends.outbox.observer import OutboxObserver, Unobserved
 from amends.outbox.ports import Broker
 from amends.participants.events.lanes import threads_of
 from amends.participants.logging import fields_on_every_record
-from amends.participants.metrics import ParticipantMetrics, metrics_in, outbox_metrics_in, served
+from amends.participants.metrics import ParticipantMetrics, metrics_in, outbox_metrics_in
+from amends.participants.scraping.metrics import gone, port_of, served
 from amends.participants.worker.databases import engine_for, require_ready
 from amends.participants.worker.fitting import fit
 from amends.participants.worker.parts import Parts
@@ -160,7 +162,9 @@ class Worker:
         finally:
             # Nothing that is connected may be shared with the children.
             self._engine.dispose()
-        return Supervisor(self.settings.processes, self._run_child, grace_s=self.settings.grace_s).run()
+        return Supervisor(
+            self.settings.processes, self._run_child, grace_s=self.settings.grace_s, on_death=gone
+        ).run()
 
     def _run_child(self, number: int) -> int:
         # Connections that were opened before the fork belong to the parent.
@@ -175,8 +179,9 @@ class Worker:
                     self._outbox_observer = self._outbox_observer or outbox_metrics_in()
                 self.start()
                 running.callback(self.stop)
-                if self._metrics_port is not None:
-                    running.enter_context(served(self._metrics_port + number, self._outbox_gauges()))
+                port = port_of(self._metrics_port, number)
+                if port is not None:
+                    running.enter_context(served(port, self._outbox_gauges(), self._standing))
                 return self._until_told(parent)
         finally:
             for name, handler in previous.items():
@@ -199,6 +204,13 @@ class Worker:
         return OutboxGauges(
             parts.outbox_stats, broker_up=lambda: parts.broker_up, database_up=lambda: parts.gate.is_open
         )
+
+    def _standing(self) -> Mapping[str, bool]:
+        """What it needs to obey commands, and whether it is there."""
+        parts = self._parts
+        if parts is None:
+            return {"database": False, "broker": False}
+        return {"database": parts.gate.is_open, "broker": parts.broker_up}
 
     def _release(self) -> None:
         """Close the engine that was given as a URL; a start after that connects anew."""

@@ -14,7 +14,8 @@ from amends.outbox.metrics import OutboxGauges
 from amends.outbox.storage import OutboxStats
 from amends.outbox.wire import Op
 from amends.participants import CircuitBreaker
-from amends.participants.metrics import metrics_in, outbox_metrics_in, served
+from amends.participants.metrics import metrics_in, outbox_metrics_in
+from amends.participants.scraping.metrics import served
 from tests.participants.conftest import CoordinatorOf, StartWorker
 from tests.participants.coordinator import again, command
 from tests.participants.test_worker import payments
