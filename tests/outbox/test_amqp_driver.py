@@ -163,7 +163,7 @@ def test_a_message_that_cannot_be_sent_is_too_large_and_harms_no_other(
     queue = f"{prefix}.queue"
     declared(broker, queue)
     publisher = broker.publisher()
-    odd: dict[str, Any] = {"number": 5}
+    odd: dict[str, Any] = {"thing": object()}
 
     publisher.publish(
         outgoing(

@@ -124,7 +124,7 @@ def test_all_properties_are_read() -> None:
     size, properties = frames.read_header(header)
 
     assert size == 5
-    assert properties == frames.Properties("application/json", "gzip", {"a": "b"}, "c", "r", "m", "t")
+    assert properties == frames.Properties("application/json", "gzip", {"a": "b"}, "c", "r", "m", "t", "100")
 
 
 def test_text_that_is_no_utf_8_does_not_raise() -> None:

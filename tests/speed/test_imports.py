@@ -39,7 +39,7 @@ def loaded(statement: str) -> list[str]:
     ("statement", "own_most", "most"),
     [
         ("import amends.outbox.message", 4, 60),
-        ("import amends.participants", 40, 220),
+        ("import amends.participants", 50, 220),
         ("from amends.outbox import put", 30, 420),
     ],
 )
