@@ -19,6 +19,7 @@ from amends.outbox.sealing import Seal
 from amends.outbox.sealing.codec import HEADER_CODEC, CodecUnavailable
 from amends.outbox.traces import carrying
 from amends.outbox.wire import COMMAND, HEADER_ANSWER
+from amends.participants.calls.deferring import HEADER_WAITS
 from amends.participants.errors import Failed
 from amends.participants.worker.inbound import Inbound
 
@@ -50,8 +51,9 @@ def handed_over(task: Any, inbound: Inbound, options: Mapping[str, Any], seal: S
     """
     delivery = inbound.delivery
     headers: dict[str, HeaderValue] = {_HEADER_PREFIX: inbound.prefix, **carrying(inbound.trace)}
-    if delivery.headers.get(HEADER_ANSWER):
-        headers[HEADER_ANSWER] = str(delivery.headers[HEADER_ANSWER])
+    for name in (HEADER_ANSWER, HEADER_WAITS):
+        if delivery.headers.get(name):
+            headers[name] = str(delivery.headers[name])
     command = Message(
         routing_key=task.name,
         type=COMMAND,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from sqlalchemy import text
 
 from amends.outbox.sealing import Seal, SigningKeys
-from amends.participants import Ctx, Refused
+from amends.participants import Ctx, Failed, Refused
 from amends.participants.celery import CeleryParticipant
 from tests.celery.project import PREFIX
 
@@ -68,12 +68,14 @@ def _enter(cmd: Entry, ctx: Ctx) -> int:
         raise Refused("unlucky")
     if cmd.number == 14 and ctx.attempt == 1:
         raise RuntimeError("not the first time")
+    if cmd.number == 15:
+        raise Failed("not now", spent=False)
     return cmd.number * 2
 
 
 @ledger.task(queue=NOW)
 def enter(cmd: Entry, ctx: Ctx) -> int:
-    """Write an entry; 13 is refused, 14 fails at its first attempt."""
+    """Write an entry; 13 is refused, 14 fails at its first attempt, 15 always, unspent."""
     return _enter(cmd, ctx)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, select, text
 
+from amends.db.tables.participant import outbox
 from amends.outbox.broker import open_broker
 from amends.outbox.ports import Broker, Delivery, coordinator_queue
-from amends.outbox.wire import COMMAND, Op, Outcome, encode
+from amends.outbox.wire import ANSWER_DURABLE, COMMAND, HEADER_ANSWER, Op, Outcome, encode
+from amends.participants.calls.deferring import HEADER_WAITS
 from amends.participants.celery import CeleryParticipant
 from amends.participants.errors import InvalidHandler
 from amends.participants.worker.inbound import read_inbound
@@ -107,6 +110,28 @@ def test_a_soft_time_limit_is_a_failed_attempt(
     assert reply.outcome is Outcome.FAILED
     assert "SoftTimeLimitExceeded" in reply.reason
     assert entries.of(reply.saga) == []
+
+
+def test_a_send_that_comes_again_waits_longer_each_time(
+    coordinator: FakeCoordinator, worker: Any, celery: CeleryWorker, task_database: Engine
+) -> None:
+    """Guard: HEADER_WAITS is handed over; without it each wait was the first, about a second, without an end."""
+    deadline = int(time.time() * 1000) + 6_000
+    sent = command("enter", {"number": 15}, deadline=deadline)
+    coordinator.send(sent, headers={HEADER_ANSWER: ANSWER_DURABLE})
+
+    def waits() -> list[str]:
+        with task_database.connect() as connection:
+            rows = connection.execute(
+                select(outbox.c.headers).where(outbox.c.correlation_id == sent.saga, outbox.c.type == COMMAND)
+            )
+            return [json.loads(row.headers).get(HEADER_WAITS, "") for row in rows]
+
+    eventually(lambda: waits() == ["1"], what="the first wait")
+    eventually(lambda: waits() == ["2"], what="the second wait")
+    # The third would end after the deadline: so it is told.
+    reply = coordinator.await_reply(lambda reply: reply.saga == sent.saga)
+    assert (reply.outcome, reply.spent, reply.reason) == (Outcome.FAILED, False, "not now")
 
 
 def test_an_external_task_has_a_key_of_its_own(
