@@ -22,15 +22,29 @@ class Caller:
             return handler.function(*arguments)
         if self._runner is None:
             self._runner = asyncio.Runner()
-        # The runner would otherwise use the context it was made in, without this command's log fields.
-        return self._runner.run(self._limited(handler, arguments), context=contextvars.copy_context())
+        own: BaseException | None = None
+
+        async def limited() -> Any:
+            nonlocal own
+            try:
+                async with asyncio.timeout(handler.limits.time_limit_s or self._time_limit_s):
+                    return await handler.function(*arguments)
+            except BaseException as error:
+                own = error
+                raise
+
+        try:
+            # The runner would otherwise use the context it was made in, without this command's log fields.
+            return self._runner.run(limited(), context=contextvars.copy_context())
+        except BaseException as error:
+            if error is not own:
+                # A signal handler raised in the loop itself, as Celery's soft time limit does: what was called is
+                # still pending there, and would go on beside the next one. Here it is cancelled.
+                self.close()
+            raise
 
     def close(self) -> None:
-        """End the event loop. In the thread that called."""
-        if self._runner is not None:
-            self._runner.close()
-            self._runner = None
-
-    async def _limited(self, handler: Handler, arguments: list[Any]) -> Any:
-        async with asyncio.timeout(handler.limits.time_limit_s or self._time_limit_s):
-            return await handler.function(*arguments)
+        """End the event loop, and cancel what is pending there. In the thread that called."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.close()
