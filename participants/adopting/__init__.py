@@ -1,0 +1,1 @@
+"""`amends adopt`: the exact changes with which a project takes amends in, as a patch."""
