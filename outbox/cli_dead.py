@@ -29,7 +29,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--json", "as_json", is_flag=True, help="One JSON object a line."),
         click.option(
             "--limit",
-            type=click.IntRange(1, 100_000),
+            type=click.IntRange(1, 65_535),
             default=_LETTERS_MAX,
             show_default=True,
             help="Look at so many, oldest first.",

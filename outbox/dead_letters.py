@@ -100,7 +100,11 @@ class Letter:
 
     def again(self, dead_letters: str) -> Message:
         """The letter as it is, for the queue's end."""
-        return self._copy(dead_letters, _kept(self.delivery.headers, frozenset()))
+        headers = _kept(self.delivery.headers, frozenset())
+        if self.fault:
+            # The copy will bear our signature: what was not believed must stay so.
+            headers[HEADER_FAULT] = self.fault[:_CHARS_MAX]
+        return self._copy(dead_letters, headers)
 
     def _copy(self, to: str, headers: dict[str, HeaderValue]) -> Message:
         one = self.delivery

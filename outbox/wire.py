@@ -87,9 +87,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     started_at: int  # when the saga started
     deadline: int | None = None  # advisory
     labels: dict[str, str] = {}
-    holds: bool = (
-        False  # the saga may hold locks, and can still turn back: it must not wait for an older one (L2)
-    )
+    # The saga may hold locks, and can still turn back: it must not wait for an older one (L2).
+    holds: bool = False
+    settled: bool = False  # the saga cannot turn back any more: it waits for a lock, whatever it holds (L2)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -20,9 +20,13 @@ from amends.outbox.ports import (
     events_exchange,
     finished_queue,
 )
+from amends.outbox.storage import Resend
 from amends.outbox.traces import carrying, parted
 
 log = logging.getLogger(__name__)
+
+# The row stays until its receipt and is sent again at least so often: a queue that nobody reads keeps no heap.
+COPY_MS: Final = int(1_000 * Resend().longest_s)
 
 
 _ENDED: Final[dict[Status, Literal["completed", "compensated", "rejected"]]] = {
@@ -49,6 +53,7 @@ def command(prefix: str, saga: Saga, send: Send) -> Message:
         deadline=saga.deadline,
         labels=dict(saga.labels),
         holds=send.op is Op.DO and _may_hold(saga),
+        settled=send.op is Op.DO and not _can_turn_back(saga),
     )
     return Message(
         routing_key=command_queue(prefix, send.participant, undo=send.op is not Op.DO),
@@ -84,6 +89,7 @@ def end(prefix: str, saga: Saga | str, participant: str) -> Message:
         correlation_id=id_,
         headers=carrying(saga.trace if isinstance(saga, Saga) else ""),
         needs_receipt=True,
+        expiration_ms=COPY_MS,
     )
 
 
@@ -158,12 +164,18 @@ def finished(prefix: str, saga: Saga, told: str, id_: str, *, bytes_max: int) ->
         correlation_id=saga.id,
         headers=carrying(saga.trace),
         needs_receipt=True,
+        expiration_ms=COPY_MS,
     )
 
 
 def _may_hold(saga: Saga) -> bool:
     """Whether the saga may hold locks, and can still turn back. A child's parent may hold what it wants (L2)."""
-    return bool(saga.holders or saga.parent is not None) and saga.pivot is not Pivot.PASSED
+    return bool(saga.holders or saga.parent is not None) and _can_turn_back(saga)
+
+
+def _can_turn_back(saga: Saga) -> bool:
+    """Whether a refusal does no harm: not after the pivot, its own or that of the parent that has called it (K4)."""
+    return saga.pivot is not Pivot.PASSED and (saga.parent is None or saga.parent.holds)
 
 
 def receipt(to: ReceiptTo, message_id: str, note: str) -> Message:

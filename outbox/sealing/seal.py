@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from amends.outbox.dead_letters import HEADER_FAULT
 from amends.outbox.message import HEADER_CONTENT_ENCODING, NOT_HEADERS, HeaderValue, Message
 from amends.outbox.ports import Delivery
 from amends.outbox.sealing.codec import HEADER_CODEC, Codec, CodecUnavailable
@@ -39,7 +40,12 @@ class Seal:
         """The message as it travels. Raises: CodecUnavailable, CannotSeal."""
         headers = dict(message.headers)
         body = message.body
-        if self.codec is not None and _is_ours(message.type, message.content_type):
+        # What was refused before it was decoded is coded already: its dead letter, and what goes back of it.
+        if (
+            self.codec is not None
+            and HEADER_CODEC not in headers
+            and _is_ours(message.type, message.content_type)
+        ):
             body = self._encoded(self.codec, body)
             headers[HEADER_CODEC] = self.codec.name
         if self.keys is not None:
@@ -63,8 +69,14 @@ class Seal:
         fault = None if self.keys is None else self._signature_fault(self.keys, delivery)
         if fault is not None:
             return _refused(delivery, fault)
+        if HEADER_FAULT in delivery.headers:
+            # A dead letter that must not be believed: its body stays as it came, whatever that is.
+            return msgspec.structs.replace(
+                delivery, headers=_without(delivery.headers, HEADER_SIGNATURE, HEADER_SIGNED_TO)
+            )
         coded = delivery.headers.get(HEADER_CODEC)
-        delivery = msgspec.structs.replace(delivery, headers=_without_seal(delivery.headers))
+        headers = _without(delivery.headers, HEADER_SIGNATURE, HEADER_SIGNED_TO, HEADER_CODEC)
+        delivery = msgspec.structs.replace(delivery, headers=headers)
         if coded is None:
             return delivery
         if self.codec is None or coded not in self.codec.decodes:
@@ -116,10 +128,8 @@ def _travelling(headers: dict[str, HeaderValue]) -> dict[str, object]:
     return plain
 
 
-def _without_seal(headers: Mapping[str, object]) -> dict[str, object]:
-    """The headers as the sender put them."""
-    ours = (HEADER_SIGNATURE, HEADER_SIGNED_TO, HEADER_CODEC)
-    return {name: value for name, value in headers.items() if name not in ours}
+def _without(headers: Mapping[str, object], *names: str) -> dict[str, object]:
+    return {name: value for name, value in headers.items() if name not in names}
 
 
 def _is_ours(type_: str, content_type: str) -> bool:

@@ -15,8 +15,8 @@ import msgspec
 from amends.db.crashpoints import crash_point
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
-from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
+from amends.outbox.receipts import receipt_of
 from amends.outbox.wire import Op
 from amends.participants.errors import InvalidHandler
 from amends.participants.events.arrivals import (
@@ -24,7 +24,6 @@ from amends.participants.events.arrivals import (
     Arrival,
     count_in,
     plain_body,
-    row_in,
     traceparent_of,
 )
 from amends.participants.events.context import FinishedCtx
@@ -178,7 +177,8 @@ class Finishing:
         try:
             told = read_finished(delivery)
         except MalformedMessage as error:
-            self._unknown.bury(delivery, None, str(error))
+            # Receipted: it would come again for ever, and be no better (O1).
+            self._unknown.bury(delivery, None, str(error), receipt=receipt_of(delivery, "buried"))
             return
         arrival = self._arrival(delivery, told)
         finisher = self._finishers.find(told.name)
@@ -197,7 +197,7 @@ class Finishing:
             started_ms=time.time_ns() // 1_000_000,
             context=lambda workspace: self._context(delivery, told, workspace),
             described={"saga": told.saga, "saga_name": told.name, "saga_status": told.status},
-            receipt=_receipt(delivery),
+            receipt=receipt_of(delivery, "heard"),
         )
 
     def _context(self, delivery: Delivery, told: wire.Finished, workspace: Workspace) -> FinishedCtx:
@@ -221,12 +221,3 @@ def read_finished(delivery: Delivery) -> wire.Finished:
     except ValueError as error:
         raise MalformedMessage("saga and id are UUIDs") from error
     return told
-
-
-def _receipt(delivery: Delivery) -> Message | None:
-    """What its sender waits for, if it says so (O1)."""
-    queue, row = delivery.headers.get(wire.HEADER_RECEIPT_TO), row_in(delivery)
-    if not isinstance(queue, str) or not queue or row is None or len(queue.encode()) > 255:
-        return None
-    body = wire.Receipt(message_id=delivery.message_id, row=row, note="heard")
-    return Message(routing_key=queue, type=wire.RECEIPT, body=wire.encode(body))

@@ -19,6 +19,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from amends.db.errors import StoreUnavailable
+from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
 from amends.outbox.sender import Sender
 from amends.outbox.traces import parted, trace_of
@@ -142,12 +143,15 @@ class Taking:
         log.warning("event_put_off", extra={**self._said(arrival), **told})
         self.count("retried")
 
-    def bury(self, delivery: Delivery, arrival: Arrival | None, reason: str) -> None:
-        """Keep it for people: nobody else will deal with it."""
+    def bury(
+        self, delivery: Delivery, arrival: Arrival | None, reason: str, *, receipt: Message | None = None
+    ) -> None:
+        """Keep it for people: nobody else will deal with it. `receipt` is its sender's, where there is no arrival."""
         with self._transactions.begin() as unit:
             unit.messages.append(dead(delivery, reason, prefix=self._prefix))
-            if arrival is not None and arrival.receipt is not None:
-                unit.messages.append(arrival.receipt)
+            receipt = receipt if arrival is None else arrival.receipt
+            if receipt is not None:
+                unit.messages.append(receipt)
         said = {"queue": delivery.queue} if arrival is None else self._said(arrival)
         log.error("event_dead_lettered", extra={**said, "reason": reason[:500]})
         self.count("dead_lettered")

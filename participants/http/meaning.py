@@ -99,8 +99,8 @@ def _retry_after_s(answered: Answered) -> float | None:
         return min(float(told[:10]), RETRY_AFTER_S_MAX)
     try:
         moment = parsedate_to_datetime(told)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), RETRY_AFTER_S_MAX)
+    except (ValueError, OverflowError):
         return _AGAIN_S if answered.status in _NOT_NOW else None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max(0.0, (moment - datetime.now(UTC)).total_seconds()), RETRY_AFTER_S_MAX)

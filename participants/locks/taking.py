@@ -86,7 +86,9 @@ class HandlerLocks:
         ahead = [place.claimant for place in standing.ahead_of(self._who.saga)]
         free = holder is None and not ahead
         # Asked only where it matters: of a lock that it took here the coordinator may not know yet.
-        holds = self._command.holds or (not free and wait and self._store.holds(connection, self._who.saga))
+        # A saga that cannot turn back waits, whatever it holds: refused, it would be stuck at once.
+        unknown = not (free or self._command.holds or self._command.settled) and wait
+        holds = self._command.holds or (unknown and self._store.holds(connection, self._who.saga))
         return decide(self._who, holder, ahead, holds=holds, wait=wait)
 
     def _turned_down(self, name: str, standing: Standing, verdict: Verdict) -> Exception:

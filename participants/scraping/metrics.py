@@ -113,7 +113,9 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 
 class _Quiet(WSGIRequestHandler):
-    """A scrape every few seconds is no news."""
+    """A scrape every few seconds is no news, and a client that says nothing is not waited for."""
+
+    timeout = 10.0
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ARG002 - As the standard library has it.
         return None

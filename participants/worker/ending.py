@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from amends.outbox import wire
-from amends.outbox.message import Message
+from amends.outbox.receipts import receipt_of
 from amends.outbox.wire import Outcome
 from amends.participants.barrier.answers import Answer
 from amends.participants.barrier.barrier import key_of
@@ -38,7 +37,7 @@ class Ends:
         with self._transactions.begin() as unit:
             rows = self._locks.let_go(unit.connection, key_of(inbound.command).saga)
         log.debug("locks_let_go", extra={"rows": rows})
-        receipt = _receipt(inbound)
+        receipt = receipt_of(inbound.delivery, "let_go")
         if receipt is not None:
             self._sender.send([receipt])
 
@@ -56,12 +55,3 @@ class Ends:
             self._locks.wait(
                 unit.connection, place.name, place.who, place.saga_name, place.path, lease_ms=LEASE_MS
             )
-
-
-def _receipt(inbound: Inbound) -> Message | None:
-    headers = inbound.delivery.headers
-    queue, row = headers.get(wire.HEADER_RECEIPT_TO), headers.get(wire.HEADER_ROW)
-    if not isinstance(queue, str) or not str(row).isdigit():
-        return None
-    body = wire.Receipt(message_id=inbound.delivery.message_id, row=int(str(row)), note="let_go")
-    return Message(routing_key=queue, type=wire.RECEIPT, body=wire.encode(body))

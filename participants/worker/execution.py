@@ -17,6 +17,7 @@ from amends.db.errors import StoreUnavailable
 from amends.outbox.dead_letters import dead_letter
 from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
+from amends.outbox.receipts import receipt_of
 from amends.outbox.tracing import switch
 from amends.outbox.wire import Op, Outcome
 from amends.participants.barrier.answers import Answer, failed
@@ -280,6 +281,9 @@ class Execution:
         """A message that nobody can answer."""
         with self._transactions.begin() as unit:
             unit.messages.append(dead_letter(delivery, reason, prefix=self._prefix))
+            receipt = receipt_of(delivery, "buried")
+            if receipt is not None:  # It would come again for ever, and be no better (O1).
+                unit.messages.append(receipt)
         log.warning("message_dead_lettered", extra={"reason": reason, "queue": delivery.queue})
         self._metrics.dead_lettered(self._participant.name)
 

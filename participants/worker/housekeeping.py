@@ -62,9 +62,8 @@ class Housekeeping:
 
     def _prune(self) -> None:
         total = 0
+        self._sweep_locks()
         try:
-            with transaction(self._engine) as connection:
-                self._locks.sweep(connection)
             while not self._stopping.is_set():
                 with transaction(self._engine) as connection:
                     rows = prune(connection, self._retention_s)
@@ -77,3 +76,12 @@ class Housekeeping:
             log.exception("barrier_not_pruned")
         if total:
             log.info("barrier_pruned", extra={"rows": total})
+
+    def _sweep_locks(self) -> None:
+        try:
+            with transaction(self._engine) as connection:
+                self._locks.sweep(connection)
+        except StoreUnavailable as error:
+            self._gate.shut(error)
+        except Exception:
+            log.exception("locks_not_swept")

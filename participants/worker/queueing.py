@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
@@ -10,6 +11,8 @@ import msgspec
 from amends.outbox.ports import Consumer, Delivery
 from amends.participants.limits import Limits
 from amends.participants.worker.turnstile import Moved, Turnstile
+
+log = logging.getLogger(__name__)
 
 Entry: TypeAlias = tuple[Consumer, Delivery]
 
@@ -72,11 +75,19 @@ class Queueing:
     def _obeying(self, moved: Moved[Entry]) -> list[Entry]:
         for entry, seconds in moved.away:
             consumer, delivery = entry
-            if self._turn_away(delivery, seconds):
+            if self._turned_away(delivery, seconds):
                 consumer.ack([delivery.tag])
             else:
                 moved.through.append(entry)  # It is no good command: whoever takes it says so.
         return moved.through
+
+    def _turned_away(self, delivery: Delivery, seconds: float) -> bool:
+        try:
+            return self._turn_away(delivery, seconds)
+        except Exception:
+            # Whoever takes it meets it where it is dealt with; here it would cost a thread, or a limit's place.
+            log.exception("not_turned_away", extra={"queue": delivery.queue})
+            return False
 
     def _command(self, delivery: Delivery) -> str:
         try:

@@ -13,6 +13,7 @@ from amends.outbox.limits import BODY_BYTES_MAX
 from amends.outbox.wire import Op
 from amends.participants.barrier.answers import NULL
 from amends.participants.barrier.judge import Run
+from amends.participants.calls.request import command_called
 from amends.participants.context import Ctx, Locking, NoLocks, Workspace
 from amends.participants.errors import HandlerEndedTransaction, InvalidPayload, Refused
 from amends.participants.locks.store import LockStore
@@ -163,7 +164,7 @@ class HandlerRuns:
         )
 
     def _locking(self, inbound: Inbound, handler: Handler, workspace: HandlerWorkspace) -> Locking:
-        if inbound.asked_once:
+        if command_called(inbound.command.path) is not None:
             return NoLocks()  # Of a call there is no saga: nothing would ever let it go.
         return HandlerLocks(self._locks, inbound.command, workspace, external=handler.external)
 

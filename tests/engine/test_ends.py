@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 
 from amends.coordinator import Saga, chain, pivot, step
-from amends.coordinator.saga.events import Finish
-from amends.coordinator.saga.state import FORMAT, PLAIN
+from amends.coordinator.engine import posting
+from amends.coordinator.saga.effects import Send
+from amends.coordinator.saga.events import Finish, Started
+from amends.coordinator.saga.machine import advance, begin
+from amends.coordinator.saga.state import FORMAT, PLAIN, Parent
 from amends.outbox import wire
 from amends.outbox.message import Message
 from amends.outbox.ports import command_queue
@@ -107,12 +111,40 @@ def test_a_saga_that_holds_locks_says_so_while_it_can_turn_back(world: World) ->
     world.wait_for(world.start_saga("locking", {}).saga_id, "completed")
 
     told = {
-        command.path: command.holds
+        command.path: (command.holds, command.settled)
         for one in participants.values()
         for command in one.received
         if command.op == "do"
     }
-    assert told == {"reserve": False, "charge": True, "ship": True, "tell": False}
+    assert told == {
+        "reserve": (False, False),
+        "charge": (True, False),
+        "ship": (True, False),
+        "tell": (False, True),
+    }
+
+
+@pytest.mark.parametrize(
+    ("parent_holds", "told"),
+    [(True, {"holds": True, "settled": False}), (False, {"holds": False, "settled": True})],
+)
+def test_a_child_says_what_its_parent_may_still_do(parent_holds: bool, told: dict[str, bool]) -> None:
+    """L2, K4: of a child that was called after its parent's pivot a refusal makes the parent stuck, so it waits."""
+    child = Saga("child", step("reserve", to="stock", undo="release"), version=1).definition
+    parent = Parent(saga=str(uuid4()), path="call", round=1, holds=parent_holds)
+    born = begin(child, id=str(uuid4()), input={}, labels={}, now=1, parent=parent)
+    saga, effects = advance(child, born, Started(parent=parent), 1)
+    (send,) = [one for one in effects if isinstance(one, Send)]
+
+    body = wire.decode(wire.COMMAND, posting.command("p", saga, send).body)
+
+    assert isinstance(body, wire.Command)
+    assert {"holds": body.holds, "settled": body.settled} == told
+
+
+def test_copies_of_an_end_do_not_heap_up_where_nobody_reads() -> None:
+    """O1: the row is sent again and again until the receipt; a queue that nobody reads keeps a few minutes of them."""
+    assert posting.end("p", str(uuid4()), "stock").expiration_ms == 300_000
 
 
 def test_its_format_is_newer_from_the_first_lock_on(world: World) -> None:

@@ -13,6 +13,7 @@ from amends.outbox.broker import open_broker
 from amends.outbox.cli_dead import dead
 from amends.outbox.dead_letters import DeadLetterBox, Letter, dead_letter
 from amends.outbox.ports import Broker, Consumer, Delivery, Topology, dead_letter_queue
+from amends.outbox.sealing import Seal, SigningKeys
 from tests.outbox.driving import confirmed, received
 from tests.servers.rabbit import RabbitServer
 
@@ -174,6 +175,52 @@ def test_who_is_interrupted_loses_no_letter(
         DeadLetterBox(broker, prefix).sort(interrupted, letters_max=10)
 
     assert sorted(one["id"] for one in listed(run)) == letters
+
+
+class Reversing:
+    """A codec that anybody sees through."""
+
+    name = "reversing"
+    decodes = frozenset({"reversing"})
+
+    def encode(self, body: bytes) -> bytes:
+        return body[::-1]
+
+    def decode(self, name: str, body: bytes) -> bytes:
+        return body[::-1]
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_what_was_not_believed_stays_so_however_often_it_is_listed(
+    rabbit: RabbitServer, prefix: str, coded: bool
+) -> None:
+    """Guard: the fault travels with the copy, which bears our signature; and its body is coded only once."""
+    seal = Seal(keys=SigningKeys({"ours": b"o" * 32}), codec=Reversing() if coded else None)
+    theirs = Seal(keys=SigningKeys({"theirs": b"t" * 32}), codec=Reversing() if coded else None)
+    queue = f"{prefix}.work"
+    sealed, stranger = open_broker(rabbit.url, seal=seal), open_broker(rabbit.url, seal=theirs)
+    for one in (sealed, stranger):
+        one.declare(Topology(queues=frozenset({dead_letter_queue(prefix), queue})))
+    forged = dead_letter(of(BROKEN, queue=queue), "as the forger says", prefix=prefix)
+    publisher = stranger.publisher()
+    confirmed(publisher, [forged])
+    publisher.close()
+    box = DeadLetterBox(sealed, prefix)
+    faults: list[str] = []
+
+    def keep(letter: Letter) -> Any:
+        faults.append(letter.fault)
+        return "keep"
+
+    for _ in range(3):
+        assert box.sort(keep, letters_max=10).seen == 1
+    assert faults == ["signed with a key that is not known here"] * 3
+
+    box.sort(lambda _letter: "replay", letters_max=10)
+    (back,) = taken(sealed, queue, 1)
+    assert (back.fault, back.body) == ("", BROKEN.body)
+    sealed.close()
+    stranger.close()
 
 
 def test_a_broker_in_memory_is_refused(prefix: str) -> None:

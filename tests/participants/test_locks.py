@@ -211,6 +211,28 @@ def test_a_younger_saga_that_holds_locks_gives_way_and_an_older_one_waits(
     assert service.ask(older, "b", age_ms=5_000, path="second", attempt=2, **told).outcome is Outcome.DONE
 
 
+def test_a_saga_that_cannot_turn_back_waits_whatever_it_holds(service: Service) -> None:
+    """L2: refused, it would be stuck. Guard: `settled` in `_decided`, beside what this database knows of its locks."""
+    older, settled = sagas(2)
+    service.ask(older, "a", age_ms=5_000)
+    service.ask(settled, "b")
+
+    waits = service.ask(settled, "a", path="second", settled=True)
+
+    assert waits.outcome is Outcome.FAILED
+    service.end(older)
+    assert service.ask(settled, "a", path="second", attempt=2, settled=True).outcome is Outcome.DONE
+
+
+def test_a_call_takes_no_lock_since_nobody_would_tell_of_its_end(service: Service) -> None:
+    call = str(uuid4())
+
+    answer = service.ask(call, path="call/work")
+
+    assert answer.outcome is Outcome.FAILED
+    assert service.holder() is None
+
+
 def test_a_handler_that_refuses_or_fails_has_taken_no_lock(service: Service) -> None:
     for error, outcome in ((Refused("no"), Outcome.REFUSED), (Failed("down"), Outcome.FAILED)):
 
