@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from amends.coordinator import Saga, arg, result, step
+from amends.coordinator import Saga, arg, pivot, result, step
 
 
 class House(Struct):
@@ -12,7 +12,8 @@ class House(Struct):
 
 paint_house = Saga(
     "paint-house",
-    step("paint", to="child", undo=None, args={"parent": arg.parent, "number": arg.number}),
+    # What is painted stays painted: once this is sent, only its outcome decides.
+    pivot(step("paint", to="child", args={"parent": arg.parent, "number": arg.number})),
     version=1,
     input=House,
     result=result("paint"),

@@ -3,7 +3,7 @@
 from msgspec import Struct
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from amends.coordinator import Saga, arg, chain, retry, step
+from amends.coordinator import Saga, arg, chain, pivot, retry, step
 from amends.participants import Ctx, Participant, Refused
 
 
@@ -23,7 +23,7 @@ order = Saga(
             args={"order": arg.number, "cents": arg.cents},
             retry=retry(first="100ms"),
         ),
-        step("pick", to="warehouse", undo=None, args={"order": arg.number, "sku": arg.sku}),
+        pivot(step("pick", to="warehouse", args={"order": arg.number, "sku": arg.sku})),
     ),
     version=1,
     input=Order,

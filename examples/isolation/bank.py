@@ -53,6 +53,11 @@ def lock_and_read(cmd: Change, ctx: Ctx) -> int:
     return balance(ctx, cmd.account)
 
 
+@lock_and_read.undo
+def let_be(cmd: Change) -> None:
+    """The lock goes with the saga's end, and nothing else was done."""
+
+
 @bank.command
 def write(cmd: Change, ctx: Ctx) -> None:
     """An absolute value, made of what was read steps ago: whatever was written in between is lost."""

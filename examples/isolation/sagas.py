@@ -17,14 +17,20 @@ class Wish(Struct):
 CHANGE = {"account": arg.account, "cents": arg.cents}
 
 
-def read_then(name: str, read: str, write: str) -> Saga:
+def read_then(name: str, read: str, write: str, undo: str = "") -> Saga:
     """Read, take some time, write what follows from what was read."""
+    account = {"account": arg.account}
+    first = (
+        step(read, to="bank", undo=undo, args=account)
+        if undo
+        else step(read, to="bank", reads=True, args=account)
+    )
     return Saga(
         name,
         chain(
-            step(read, to="bank", undo=None, args={"account": arg.account}),
+            first,
             sleep("500ms"),
-            step(write, to="bank", undo=None, args={**CHANGE, "was": result(read)}),
+            pivot(step(write, to="bank", args={**CHANGE, "was": result(read)})),
         ),
         version=1,
         input=Wish,
@@ -32,7 +38,8 @@ def read_then(name: str, read: str, write: str) -> Saga:
 
 
 unguarded = read_then("unguarded", "read", "write")
-locked = read_then("locked", "lock_and_read", "write")
+# Who locks is no mere reader: its undo, which does nothing, makes sure that the coordinator hears of the lock.
+locked = read_then("locked", "lock_and_read", "write", undo="let_be")
 reread = read_then("reread", "read", "write_if_unchanged")
 commutative = Saga(
     "commutative",
@@ -45,18 +52,19 @@ commutative = Saga(
 )
 versioned = Saga(
     "versioned",
-    step(
-        "rename",
-        to="bank",
-        undo=None,
-        args={"account": arg.account, "holder": arg.holder, "version": arg.version},
+    pivot(
+        step(
+            "rename",
+            to="bank",
+            args={"account": arg.account, "holder": arg.holder, "version": arg.version},
+        )
     ),
     version=1,
     input=Wish,
 )
 by_value = Saga(
     "by-value",
-    chain(step("withdraw", to="bank", undo=None, args=CHANGE), sleep("1500ms")),
+    chain(pivot(step("withdraw", to="bank", args=CHANGE)), sleep("1500ms")),
     version=1,
     input=Wish,
 )

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Engine, MetaData, make_url, text
 
-from amends.coordinator import Saga, arg, chain, retry, step
+from amends.coordinator import Saga, arg, chain, pivot, retry, step
 from amends.db import participant as participant_tables
 from amends.db.engines import open_engine, transaction
 from amends.db.migrate import migrate
@@ -52,7 +52,7 @@ order = Saga(
             timeout="5s",
             retry=retry(first="100ms"),
         ),
-        step("pick", to="warehouse", undo=None, args={"sku": arg.sku}),
+        pivot(step("pick", to="warehouse", args={"sku": arg.sku})),
     ),
     version=1,
     input=Order,

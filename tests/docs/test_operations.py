@@ -22,11 +22,6 @@ STATEMENTS: Final = re.findall(r"^```sql (\w+)\n(.*?)^```$", TEXT, re.M | re.S)
 COMMANDS: Final = sorted(set(re.findall(r"`(amends [a-z]+ [^`\n]+)`", TEXT)))
 
 
-@pytest.mark.parametrize("sql", [sql for where, sql in STATEMENTS if where == "participant"])
-def test_a_statement_for_a_service_runs_in_its_database(sql, participant_database):
-    ran(sql, participant_database)
-
-
 @pytest.mark.parametrize("sql", [sql for where, sql in STATEMENTS if where == "coordinator"])
 def test_a_statement_for_the_coordinators_runs_in_their_database(sql, coordinator_database):
     ran(sql, coordinator_database)

@@ -72,4 +72,4 @@ def test_which_rows_must_be_said(url: str) -> None:
 def test_a_database_without_an_outbox_says_the_mend(tmp_path: Path) -> None:
     ended = run("stats", "--database", f"sqlite:///{tmp_path / 'empty.sqlite'}")
 
-    assert "amends migrate --participant" in str(ended.exception)
+    assert "amends migrate (--participant for a service" in str(ended.exception)
