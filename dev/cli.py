@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -82,6 +83,11 @@ def dev(
     sys.exit(status)
 
 
+def masked(url: str) -> str:
+    """The URL without its password, unless that is everybody's."""
+    return re.sub(r"(://[^:/@]+:)(?!guest@)[^@/]*@", r"\1***@", url)
+
+
 def _tell(order: Order, state: State, broker: ChosenBroker) -> None:
     """Where everything is, and what other processes need to join."""
     server = order.server.rpartition("/")[0]
@@ -93,7 +99,7 @@ def _tell(order: Order, state: State, broker: ChosenBroker) -> None:
     click.echo(
         f"PostgreSQL   {server}/NAME   a database for each participant and service; kept in {state.folder}"
     )
-    click.echo(f"Broker       {broker.url}   {broker.words}")
+    click.echo(f"Broker       {masked(broker.url)}   {broker.words}")
     click.echo(f"Coordinator  {url}   its database: {COORDINATOR}")
     for reference in order.references:
         click.echo(f"Runs         {reference}")

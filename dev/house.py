@@ -1,9 +1,9 @@
 """The process that `amends dev` begins anew when a source changes: coordinator, participants, relays, in one.
 
-    python -m amends.dev.house '{"server": ..., ...}'
+    python -m amends.dev.house
 
-Only it imports the developer's modules. It ends when it is told to (SIGTERM) or when its standard input closes,
-however its parent ended.
+Only it imports the developer's modules. The first line of its standard input is its order, as JSON. It ends when it is
+told to (SIGTERM) or when its standard input closes, however its parent ended.
 """
 
 from __future__ import annotations
@@ -136,9 +136,17 @@ def _orphaned(stop: threading.Event) -> None:
     stop.set()
 
 
-def main(words: list[str]) -> int:
-    """Run what the one argument orders; the exit status."""
-    order = msgspec.json.decode(words[0], type=Order)
+def _first_line() -> bytes:
+    """Of standard input; not through sys.stdin, as below."""
+    line = b""
+    while not line.endswith(b"\n") and (some := os.read(0, 4096)):
+        line += some
+    return line
+
+
+def main() -> int:
+    """Run what standard input orders; the exit status."""
+    order = msgspec.json.decode(_first_line(), type=Order)
     set_up_logging("text")
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
@@ -157,4 +165,4 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -62,12 +62,16 @@ class Reloading:
             self._end()
 
     def _begin(self) -> None:
-        words = msgspec.json.encode(self._order).decode()
+        words = msgspec.json.encode(self._order)
         self._gone = False
         # Ctrl-C reaches the whole group of the terminal: we end the house ourselves, in good order.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "amends.dev.house", words], stdin=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-m", "amends.dev.house"], stdin=subprocess.PIPE, start_new_session=True
         )
+        assert self._process.stdin is not None
+        # Not as an argument: whoever lists processes would see a broker's password.
+        self._process.stdin.write(words + b"\n")
+        self._process.stdin.flush()
 
     def _has_ended(self) -> bool:
         """Whether the house has ended by itself; told once."""

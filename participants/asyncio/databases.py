@@ -33,6 +33,11 @@ def plain_url(database: str | URL | Engine | Any) -> str:
     url = make_url(database)
     if url.drivername == "postgresql+asyncpg" and "ssl" in url.query:
         url = url.difference_update_query(["ssl"]).update_query_dict({"sslmode": url.query["ssl"]})
+    if url.drivername == "postgresql+asyncpg":
+        # What only that driver understands, as it is needed behind a pooler: ours prepares nothing there.
+        url = url.difference_update_query(
+            [name for name in url.query if name.startswith(("prepared_", "async_"))]
+        )
     return url.set(drivername=_PLAIN.get(url.drivername, url.drivername)).render_as_string(
         hide_password=False
     )

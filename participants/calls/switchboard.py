@@ -124,6 +124,11 @@ class Switchboard:
                 self._lost(error)
                 self._stopping.wait(backoff.next_s())
                 continue
+            except Exception:
+                # Whatever it is, callers must not wait for a thread that is gone.
+                log.exception("answers_not_received")
+                self._stopping.wait(backoff.next_s())
+                continue
             self._mailbox.ack([delivery.tag for delivery in deliveries])
             for delivery in deliveries:
                 self._answered(delivery)
@@ -194,6 +199,9 @@ class Switchboard:
                 backoff.reset()
             except BrokerUnavailable as error:
                 self._unsent(error)
+                self._stopping.wait(backoff.next_s())
+            except Exception:
+                log.exception("calls_not_sent")
                 self._stopping.wait(backoff.next_s())
         self._publisher.close()
 

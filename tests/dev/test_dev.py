@@ -19,6 +19,7 @@ import psycopg
 import pytest
 
 from amends.db.private_postgres import free_port, private_directory
+from amends.dev.cli import masked
 from amends.participants import Client
 from tests.waiting import DEADLINE_S, eventually
 
@@ -172,3 +173,15 @@ def test_nothing_outlives_a_kill(dev: Dev) -> None:
     dev.process.wait()
 
     eventually(gone(children), what="the end of all that it started")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("pyamqp://shop:secret@host:5672//", "pyamqp://shop:***@host:5672//"),
+        ("pyamqp://guest:guest@127.0.0.1:5672//", "pyamqp://guest:guest@127.0.0.1:5672//"),
+        ("memory://dev", "memory://dev"),
+    ],
+)
+def test_a_brokers_password_is_not_shown(url: str, shown: str) -> None:
+    assert masked(url) == shown

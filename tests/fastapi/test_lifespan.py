@@ -319,6 +319,7 @@ def test_a_start_that_is_cancelled_leaves_no_thread(lifespan_of: LifespanOf) -> 
     [
         ("postgresql+asyncpg://u:p%40@h:1/d", "postgresql+psycopg://u:p%40@h:1/d"),
         ("postgresql+asyncpg://u@h/d?ssl=require", "postgresql+psycopg://u@h/d?sslmode=require"),
+        ("postgresql+asyncpg://u@h/d?prepared_statement_cache_size=0", "postgresql+psycopg://u@h/d"),
         ("postgresql+psycopg_async://h/d", "postgresql+psycopg://h/d"),
         ("sqlite+aiosqlite:///shop.sqlite", "sqlite:///shop.sqlite"),
         ("mysql+asyncmy://u@h/d", "mysql+pymysql://u@h/d"),

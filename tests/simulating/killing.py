@@ -7,7 +7,7 @@ from typing import Final
 KILLED_BY: Final[dict[str, int]] = {
     "C1: what is unknown is undone": 3,
     "M2: a refusal in doubt is undone": 29,
-    "C1: what is in doubt and cannot be undone is stuck": 1015,
+    "C1: what is in doubt and cannot be undone is stuck": 1503,
     "C1: what nothing can undo is fenced": 35,
     "C2: chains are undone one by one": 11,
     "C2: chains are undone in reverse": 10,
