@@ -17,12 +17,17 @@ from amends.participants.locks.rule import Claimant
 # Waiting places that lapsed so long ago are swept: an hour is enough to come back to one's own.
 LAPSED_MS: Final = 3_600_000
 
+# Not UNIX_TIMESTAMP: it reads the session's local time, of which an hour comes twice in autumn.
+_MYSQL_NOW_MS: Final[ColumnElement[int]] = literal_column(
+    "CAST(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) DIV 1000 AS SIGNED)"
+)
+
 # The database's clock, ms since 1970.
 _NOW_MS: Final[Mapping[str, ColumnElement[int]]] = {
     "postgresql": literal_column("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
     "sqlite": literal_column("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"),
-    "mysql": literal_column("CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)"),
-    "mariadb": literal_column("CAST(UNIX_TIMESTAMP(NOW(6)) * 1000 AS SIGNED)"),
+    "mysql": _MYSQL_NOW_MS,
+    "mariadb": _MYSQL_NOW_MS,
 }
 
 
