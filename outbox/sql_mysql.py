@@ -13,7 +13,7 @@ NOW: Final = "utc_timestamp(6)"
 
 def _in(parameter: str) -> str:
     """So many seconds from now. The interval counts microseconds: one in seconds would lose what follows the point."""
-    return f"{NOW} + INTERVAL CAST({parameter} * 1000000 AS SIGNED) MICROSECOND"
+    return f"{NOW} + INTERVAL CAST(({parameter}) * 1000000 AS SIGNED) MICROSECOND"
 
 
 def _since_s(column: str) -> str:
@@ -83,7 +83,9 @@ BEHIND: Final = """
 SELECT ordering_key, min(id) FROM $outbox WHERE ordering_key IN ($list) GROUP BY ordering_key
 """
 
-_DEFERRED: Final = _in(f"greatest(60, least({_since_s('created_at')}, 3600))")
+# Short at first: whoever deletes the row before may have looked for the next one before that was committed, and then
+# wakes nobody. A row that waits is looked at once in each doubling of its age.
+_DEFERRED: Final = _in(f"greatest(2, least({_since_s('created_at')}, 3600))")
 
 # Let rows behind an older one of their key wait, the longer the longer they already did: `WAKE` ends it.
 DEFER: Final = f"""

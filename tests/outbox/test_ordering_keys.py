@@ -204,6 +204,23 @@ def test_a_row_found_waiting_while_its_predecessor_is_being_deleted_is_not_left_
     assert claimed(database) == [second.id]
 
 
+def test_a_row_that_came_while_its_predecessor_was_being_deleted_is_soon_looked_at_again(
+    mariadb_database: Engine,
+) -> None:
+    """The delete looked for it too early, and the claim finds its predecessor. Guard: DEFER is short at first."""
+    database = mariadb_database
+    [first] = stored(database, [message(key="a")])
+    assert claimed(database) == [first.id]
+
+    with transaction(database) as connection:
+        STORE.delete(connection, [first.id])
+        [second] = stored(database, [message(key="a")])
+        assert claimed(database) == []
+    assert due_in_s(database, second.id) <= 2
+
+    assert eventually(lambda: claimed(database)) == [second.id]
+
+
 def test_a_row_locked_after_its_predecessor_was_deleted_is_taken_at_once(
     participant_database: Engine,
 ) -> None:

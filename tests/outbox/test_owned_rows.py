@@ -152,3 +152,15 @@ def test_owners_long_dead_are_forgotten_once_they_left_nothing(database: Engine,
         STORE.prune_owners(connection, RULES.dead_s)
 
     assert owners(database) == {living, holding}
+
+
+def test_owners_are_kept_for_an_hour_after_their_death(database: Engine, living: UUID) -> None:
+    """Guard: the parentheses in `_in` on MySQL."""
+    gone, just_dead = uuid4(), uuid4()
+    beat(database, gone, ago_s=3_600 + 600 + 60)
+    beat(database, just_dead, ago_s=3_600 + 600 - 60)
+
+    with transaction(database) as connection:
+        STORE.prune_owners(connection, 600)
+
+    assert owners(database) == {living, just_dead}
