@@ -8,6 +8,7 @@ DatabaseError
 +-- SchemaOutdated       the schema is older (or missing); the message names the command
 +-- UnknownRevision      there is no such migration to go back to
 +-- MigrationBusy        another process has been migrating for too long; look at it, then run again
++-- LeftoverRows         tables of a migration that broke off hold rows by now; the message names the mend
 +-- EmbeddedUnavailable  no PostgreSQL wheel for this platform; the message names the mend
 +-- MissingExtra         an optional dependency is missing; the message prints its pip line
 """
@@ -62,6 +63,19 @@ class UnknownRevision(DatabaseError):
 
 class MigrationBusy(DatabaseError):
     """Another process holds the migration lock and does not let go."""
+
+
+class LeftoverRows(DatabaseError):
+    """Tables of a migration that broke off hold rows by now: nothing was dropped."""
+
+    def __init__(self, revision: str, tables: Iterable[str], filled: Iterable[str]) -> None:
+        super().__init__(
+            f"revision {revision} is not recorded, but there are rows in {', '.join(filled)}; nothing was dropped. "
+            "If another process has just migrated, run this again. Else a migration broke off, and a service wrote "
+            "since: stop it, then compare the tables with those of a fresh database. "
+            f"If {', '.join(tables)} are there with their indexes, let amends_version hold one row with "
+            f"version_num '{revision}'; if not, move their rows elsewhere. Then run this again"
+        )
 
 
 class EmbeddedUnavailable(DatabaseError):

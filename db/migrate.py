@@ -34,8 +34,8 @@ _LOCK: Final = text("SELECT pg_try_advisory_lock(:key)")
 _UNLOCK: Final = text("SELECT pg_advisory_unlock(:key)")
 # Such locks have names of at most 64 characters, and are the whole server's.
 _MYSQL_NAME: Final = "concat('amends ', sha1(concat(database(), ' ', :key)))"
-_MYSQL_LOCK: Final = text(f"SELECT get_lock({_MYSQL_NAME}, 0)")
-_MYSQL_UNLOCK: Final = text(f"SELECT release_lock({_MYSQL_NAME})")
+MYSQL_LOCK: Final = text(f"SELECT get_lock({_MYSQL_NAME}, 0)")
+MYSQL_UNLOCK: Final = text(f"SELECT release_lock({_MYSQL_NAME})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ def migrate(engine: Engine, which: Which, *, lock_wait_s: float = LOCK_WAIT_S) -
 
     Processes that come at the same time take turns. PostgreSQL commits each migration by itself, MySQL
     and MariaDB each table.
-    Raises: MigrationBusy, StoreUnavailable, MissingExtra without Alembic; UnsupportedDatabase if it is not PostgreSQL
-    that the coordinator was given.
+    Raises: MigrationBusy, LeftoverRows, StoreUnavailable, MissingExtra without Alembic; UnsupportedDatabase
+    if it is not PostgreSQL that the coordinator was given.
     """
     _check(engine, which)
     with migration_lock(engine, which, lock_wait_s):
@@ -91,7 +91,7 @@ def migration_lock(engine: Engine, which: Which, wait_s: float = LOCK_WAIT_S) ->
         return
     lock, unlock, activity = _LOCK, _UNLOCK, "pg_stat_activity"
     if is_mysql(engine.dialect.name):
-        lock, unlock, activity = _MYSQL_LOCK, _MYSQL_UNLOCK, "SHOW PROCESSLIST"
+        lock, unlock, activity = MYSQL_LOCK, MYSQL_UNLOCK, "SHOW PROCESSLIST"
     key = {"key": SCHEMAS[which].lock}
     with _autocommit(engine) as connection:
         deadline = time.monotonic() + wait_s

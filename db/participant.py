@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy import Engine
 
 from amends.db.engines import transaction
 from amends.db.joined_migrations import downgrade, upgrade
+from amends.db.leftovers import drop_if_empty
 from amends.db.migrate import LOCK_WAIT_S, migration_lock
 from amends.db.mysql import is_mysql
 from amends.db.schema import SCHEMAS, require, revision
@@ -43,17 +44,11 @@ def create(engine: Engine, *, lock_wait_s: float = LOCK_WAIT_S) -> None:
             require(connection, "participant")
             return
         if is_mysql(engine.dialect.name):
-            _drop_leftovers(connection)
+            # One of a run that broke off may lack its indexes.
+            drop_if_empty(connection, [*_SCHEMA.metadata.tables, _KEYS])
         _SCHEMA.metadata.create_all(connection)
         _SCHEMA.version.create(connection, checkfirst=True)
         connection.execute(_SCHEMA.version.insert().values(version_num=_SCHEMA.needs))
-
-
-def _drop_leftovers(connection: Connection) -> None:
-    """Drop our tables if nothing is in them: one of a run that broke off may lack its indexes."""
-    there = set(inspect(connection).get_table_names()) & set(_SCHEMA.metadata.tables)
-    if not any(connection.exec_driver_sql(f"SELECT 1 FROM {name} LIMIT 1").first() for name in there):
-        _SCHEMA.metadata.drop_all(connection)
 
 
 def include_object(

@@ -10,11 +10,13 @@ import pytest
 from sqlalchemy import Engine, make_url, text
 
 from amends.db.engines import open_engine, transaction
-from amends.db.errors import MigrationBusy, StoreUnavailable
+from amends.db.errors import LeftoverRows, MigrationBusy, StoreUnavailable
 from amends.db.migrate import downgrade, migrate, migration_lock
 from amends.db.participant import create
 from amends.db.schema import SCHEMAS, require_schema
+from tests.outbox.rows import STORE, ids, message
 from tests.servers.mariadb import MariaServer, PrivateMaria
+from tests.waiting import eventually
 
 _COLUMNS = """
 SELECT table_name, column_name, column_type, is_nullable, column_default, collation_name, column_key, extra
@@ -60,7 +62,7 @@ def test_migrated_and_created_databases_are_alike(empty: Engine) -> None:
 
 
 def test_a_migration_that_broke_off_is_begun_anew(empty: Engine) -> None:
-    """Each table is committed by itself. Guards: `_begin_anew` in 0001, DROP TABLE in 0002."""
+    """Each table is committed by itself. Guards: `drop_leftovers` in 0001 and 0002."""
     with transaction(empty) as connection:
         connection.execute(text("CREATE TABLE amends_lock (name int)"))
         connection.execute(text("CREATE TABLE amends_barrier (saga_id int)"))
@@ -71,8 +73,74 @@ def test_a_migration_that_broke_off_is_begun_anew(empty: Engine) -> None:
     require_schema(empty, "participant")
 
 
+def row_put(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        STORE.insert(connection, [message(key="a")])
+
+
+def test_a_migration_that_broke_off_before_its_record_drops_no_rows(empty: Engine) -> None:
+    """A service puts messages, and asks for no version. Guard: LeftoverRows; the mend it names works."""
+    create(empty)
+    row_put(empty)
+    with transaction(empty) as connection:
+        connection.execute(text("DELETE FROM amends_version"))
+
+    with pytest.raises(LeftoverRows, match=r"rows in amends_outbox; nothing was dropped.*version_num '0001'"):
+        migrate(empty, "participant")
+
+    assert len(ids(empty)) == 1
+    with transaction(empty) as connection:
+        connection.execute(text("INSERT INTO amends_version VALUES ('0001')"))
+    migrate(empty, "participant")
+    require_schema(empty, "participant")
+    assert len(ids(empty)) == 1
+
+
+def test_locks_held_are_not_dropped(empty: Engine) -> None:
+    """Guard: LeftoverRows in 0002."""
+    create(empty)
+    with transaction(empty) as connection:
+        connection.execute(text("UPDATE amends_version SET version_num = '0001'"))
+        connection.execute(
+            text("INSERT INTO amends_lock VALUES ('n', '', 'saga', 'name', 'path', 1, 1, NULL)")
+        )
+
+    with pytest.raises(LeftoverRows, match=r"rows in amends_lock; .*version_num '0002'"):
+        migrate(empty, "participant")
+
+    with transaction(empty) as connection:
+        assert connection.scalar(text("SELECT count(*) FROM amends_lock")) == 1
+
+
+def test_a_row_that_is_just_being_committed_is_not_dropped(empty: Engine) -> None:
+    """Guard: LOCK TABLES; without it the look finds nothing, and the drop waits for the commit."""
+    create(empty)
+    with transaction(empty) as connection:
+        connection.execute(text("DELETE FROM amends_version"))
+    ended: list[BaseException] = []
+
+    def again() -> None:
+        try:
+            migrate(empty, "participant")
+        except LeftoverRows as error:
+            ended.append(error)
+
+    waiting = text(
+        "SELECT count(*) FROM information_schema.processlist WHERE db = database() AND state LIKE '%metadata lock'"
+    )
+    thread = threading.Thread(target=again)
+    with transaction(empty) as connection:
+        STORE.insert(connection, [message()])
+        thread.start()
+        eventually(lambda: connection.scalar(waiting), what="the migration to wait for the row's transaction")
+    thread.join()
+
+    assert len(ended) == 1
+    assert len(ids(empty)) == 1
+
+
 def test_creating_begins_anew_where_it_broke_off(empty: Engine) -> None:
-    """Guard: `_drop_leftovers`; without it the index stays away."""
+    """Guard: `drop_if_empty`; without it the index stays away."""
     create(empty)
     whole = shape(empty)
     with transaction(empty) as connection:

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
+from amends.db.leftovers import drop_leftovers
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -46,7 +48,7 @@ def upgrade() -> None:
     on_mysql = op.get_context().dialect.name in _MYSQL
     now = sa.text("(utc_timestamp(6))") if on_mysql else sa.func.now()
     if on_mysql:
-        _begin_anew()
+        drop_leftovers(op.get_context(), revision, _TABLES)
     op.create_table(
         "amends_barrier",
         sa.Column("saga_id", _UUID, nullable=False),
@@ -152,12 +154,6 @@ def upgrade() -> None:
             sa.Column("hash", sa.BigInteger(), primary_key=True, autoincrement=False),
             **_OPTIONS,
         )
-
-
-def _begin_anew() -> None:
-    """A run that broke off has left tables behind, since there each statement commits; nobody has used them yet."""
-    for table in _TABLES:
-        op.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def downgrade() -> None:

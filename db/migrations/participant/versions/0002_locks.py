@@ -11,6 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from amends.db.leftovers import drop_leftovers
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -28,8 +30,7 @@ _OPTIONS: dict[str, Any] = {
 def upgrade() -> None:
     """Only a new table: the release before works as it did."""
     if op.get_context().dialect.name in _MYSQL:
-        # Left by a run that broke off, since there each statement commits; nobody has used it yet.
-        op.execute("DROP TABLE IF EXISTS amends_lock")
+        drop_leftovers(op.get_context(), revision, ("amends_lock",))
     op.create_table(
         "amends_lock",
         sa.Column("name", sa.String(length=200), nullable=False),
