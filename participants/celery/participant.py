@@ -112,8 +112,10 @@ class CeleryParticipant(Participant):
         The Celery task is called `task_name`, by default `amends.<participant>.<command>`. `time_limit_s` is Celery's
         hard limit for it (its process is replaced), `soft_time_limit_s` raises in the handler: the attempt has failed.
         `acks_late` and `reject_on_worker_lost` are Celery's; whichever way, the barrier keeps the effect from
-        happening twice, and the saga sends again what was lost. `options` go with each call: `queue="slow"`,
-        `priority=5`, `exchange`, `routing_key`, `headers`.
+        happening twice, and the saga sends again what was lost. Nobody sends a `Client.send` again: if a child of the
+        pool dies with one, it is lost, unless `reject_on_worker_lost`. That needs a quorum queue, which counts: on a
+        classic one a task that kills its process comes again until it expires. `options` go with each call:
+        `queue="slow"`, `priority=5`, `exchange`, `routing_key`, `headers`.
 
         Raises: InvalidHandler for a signature that cannot be served, a name that is taken, limits that cannot work;
         TypeError for options that no such call has.

@@ -19,13 +19,13 @@ DATABASE = os.environ.get("AMENDS_TEST_CELERY_DATABASE", "")
 
 app = Celery("project", broker=os.environ.get("AMENDS_TEST_CELERY_BROKER", "pyamqp://nobody@localhost:1//"))
 # A worker of an older Celery cannot consume from quorum queues: it sets its prefetch for the whole connection.
-_QUORUM = {"x-queue-type": "quorum"} if VERSION >= (5, 5) else {}
+QUORUM = {"x-queue-type": "quorum"} if VERSION >= (5, 5) else {}
 _exchange = Exchange(f"{PREFIX}.topics", type="topic")
 app.conf.update(
     task_default_queue=f"{PREFIX}.classic",
     task_queues=[
         Queue(f"{PREFIX}.classic"),
-        Queue(f"{PREFIX}.quorum", queue_arguments=_QUORUM),
+        Queue(f"{PREFIX}.quorum", queue_arguments=QUORUM),
         Queue(f"{PREFIX}.topic", _exchange, routing_key=f"{PREFIX}.reports.#"),
         Queue(f"{PREFIX}.compared"),
         Queue(f"{PREFIX}.late"),

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 from celery import Celery
+from kombu import Queue
 from msgspec import Struct
 from sqlalchemy import text
 
 from amends.outbox.sealing import Seal, SigningKeys
 from amends.participants import Ctx, Failed, Refused
 from amends.participants.celery import CeleryParticipant
-from tests.celery.project import PREFIX
+from tests.celery.project import PREFIX, QUORUM
 
-NOW, LATER = f"{PREFIX}.now", f"{PREFIX}.later"
+NOW, LATER, COUNTED = f"{PREFIX}.now", f"{PREFIX}.later", f"{PREFIX}.counted"
 app = Celery("steps", broker=os.environ["AMENDS_TEST_CELERY_BROKER"], set_as_current=False)
 app.conf.update(
-    worker_prefetch_multiplier=1, broker_connection_retry_on_startup=True, worker_hijack_root_logger=False
+    task_queues=[Queue(COUNTED, queue_arguments=QUORUM)],
+    worker_prefetch_multiplier=1,
+    worker_lost_wait=0.1,
+    broker_connection_retry_on_startup=True,
+    worker_hijack_root_logger=False,
 )
 DATABASE = os.environ["AMENDS_TEST_CELERY_DATABASE"].replace("postgresql://", "postgresql+psycopg://", 1)
 ledger = CeleryParticipant("ledger", app, database=DATABASE)
@@ -107,6 +113,17 @@ def strike_later(cmd: Entry, result: int, ctx: Ctx) -> None:
 def enter_early(cmd: Entry, ctx: Ctx) -> int:
     """The same, acknowledged before it runs, as Celery does by default."""
     return _enter(cmd, ctx)
+
+
+@ledger.task(queue=COUNTED, reject_on_worker_lost=True)
+def kill_its_child(cmd: Entry, ctx: Ctx) -> int:
+    """Kill the process of its pool the first `number` times; a file tells how often it began."""
+    write(ctx, "did")
+    with Path(cmd.wait_for).open("a") as tally:
+        tally.write("x")
+    if Path(cmd.wait_for).stat().st_size <= cmd.number:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return cmd.number
 
 
 @ledger.task(queue=NOW, external=True)

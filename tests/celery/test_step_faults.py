@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import VERSION
 from sqlalchemy import Engine
 
 from amends.outbox.ports import Broker
-from amends.outbox.wire import Op, Outcome
+from amends.outbox.wire import ANSWER_DURABLE, HEADER_ANSWER, Op, Outcome
+from amends.participants.worker.inbound import DELIVERIES_MAX
 from tests.celery.conftest import Ledger
 from tests.celery.working import ROOT, CeleryWorker
 from tests.participants.coordinator import FakeCoordinator, again, command
@@ -142,6 +144,36 @@ def test_a_task_that_was_acknowledged_before_it_ran_is_sent_again_by_the_saga(
     assert reply.outcome is Outcome.DONE
     assert reply.attempt == 2
     assert entries.of(sent.saga) == ["did"]
+
+
+def test_a_send_whose_task_kills_its_process_comes_again_but_not_for_ever(
+    coordinator: FakeCoordinator,
+    worker: Any,
+    steps: Any,
+    start_worker: Callable[..., CeleryWorker],
+    entries: Ledger,
+    tmp_path: Path,
+) -> None:
+    """Guards: `reject_on_worker_lost=True`, without it there is no answer; the quorum queue's count, up to ten."""
+    start_worker(STEPS, [steps.COUNTED], pool="prefork")
+    send = {"headers": {HEADER_ANSWER: ANSWER_DURABLE}}
+
+    once = command("kill_its_child", {"number": 1, "wait_for": str(tmp_path / "once")})
+    coordinator.send(once, **send)
+    reply = coordinator.await_reply(lambda reply: reply.saga == once.saga)
+    assert (reply.outcome, bytes(reply.result)) == (Outcome.DONE, b"1")
+    assert entries.of(once.saga) == ["did"]
+
+    if VERSION < (5, 5):
+        return  # Its workers cannot consume from a queue that counts: nothing would end what follows.
+    always = command("kill_its_child", {"number": 1_000, "wait_for": str(tmp_path / "always")})
+    coordinator.send(always, **send)
+    reply = coordinator.await_reply(lambda reply: reply.saga == always.saga, 90)
+    assert (reply.outcome, reply.spent) == (Outcome.FAILED, True)
+    assert "it may kill the worker" in reply.reason
+    assert (tmp_path / "always").stat().st_size == DELIVERIES_MAX + 1
+    assert entries.of(always.saga) == []
+    coordinator.await_dead()
 
 
 @pytest.mark.parametrize("point", ["participant.commit.before", "participant.commit.after"])
