@@ -130,12 +130,13 @@ WHERE c.id > (
 """
 
 # Let rows behind an older one of their key wait, the longer the longer they already did: `WAKE` ends it. They count
-# as leased, by their key.
+# as leased, by their key. Short at first: whoever deletes the row before may have looked for the next one before that
+# was committed, and then wakes nobody.
 DEFER: Final = """
 UPDATE $outbox AS o
 SET due_at = w.until, leased_until = w.until
 FROM (
-    SELECT id, now() + greatest(interval '1 minute', least(now() - created_at, interval '1 hour')) AS until
+    SELECT id, now() + greatest(interval '2 seconds', least(now() - created_at, interval '1 hour')) AS until
     FROM $outbox WHERE id = ANY(%(ids)b::bigint[])
 ) AS w
 WHERE o.id = w.id

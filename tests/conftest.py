@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -86,6 +87,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             session.config.stash[_MARIADB] = servers.enter_context(mariadb_server())
     except ServerUnavailable as error:
         servers.close()
+        # Of one of several processes nobody would see it otherwise.
+        print(error, file=sys.__stderr__, flush=True)
         pytest.exit(str(error), returncode=4)
     except BaseException:
         servers.close()

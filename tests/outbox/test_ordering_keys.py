@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from sqlalchemy import Engine, event, select
 
 from amends.db.engines import transaction
@@ -204,11 +205,12 @@ def test_a_row_found_waiting_while_its_predecessor_is_being_deleted_is_not_left_
     assert claimed(database) == [second.id]
 
 
+@pytest.mark.parametrize("on_mariadb", [False, True])
 def test_a_row_that_came_while_its_predecessor_was_being_deleted_is_soon_looked_at_again(
-    mariadb_database: Engine,
+    participant_database: Engine, mariadb_database: Engine, on_mariadb: bool
 ) -> None:
     """The delete looked for it too early, and the claim finds its predecessor. Guard: DEFER is short at first."""
-    database = mariadb_database
+    database = mariadb_database if on_mariadb else participant_database
     [first] = stored(database, [message(key="a")])
     assert claimed(database) == [first.id]
 

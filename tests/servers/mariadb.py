@@ -201,15 +201,15 @@ def _started(program: Path, scripts: Path) -> PrivateMaria:
 
 def _programs() -> tuple[Path, Path]:
     """The server and its scripts, installed if they are missing. Raises: ServerUnavailable."""
-    found = _installed()
-    if found is None and can_install():
+    if can_install():
+        # Looked for under the lock: what another process is only just installing can be seen before it can run.
         with one_at_a_time():
             if _installed() is None:
                 try:
                     install("mariadb-server-core")
                 except ServerUnavailable as error:
                     raise ServerUnavailable(f"{_MEND}({error})") from error
-        found = _installed()
+    found = _installed()
     if found is None:
         raise ServerUnavailable(_MEND)
     return found
