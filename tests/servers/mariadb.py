@@ -68,6 +68,8 @@ class PrivateMaria:
         self._directory = server_directory()
         self._log = self._directory / "log"
         self._data = self._directory / "data"
+        self._temporary = self._directory / "tmp"
+        self._temporary.mkdir()
         self._port = free_port()
         initial = self._directory / "initial.sql"
         # The file is run at every start.
@@ -81,6 +83,8 @@ class PrivateMaria:
             "--no-defaults",
             *as_root,
             f"--datadir={self._data}",
+            # A server that starts deletes what it takes for an earlier one's temporary tables: another's, in /tmp.
+            f"--tmpdir={self._temporary}",
             "--performance-schema=OFF",
             "--innodb-buffer-pool-size=64M",
             "--innodb-log-file-size=32M",
