@@ -82,7 +82,18 @@ def run(order: Order, stop: threading.Event) -> None:
         for service in dict.fromkeys(order.services):
             if service not in {one.name for one in participants}:
                 running.enter_context(_relayed(order, service))
-        serve(settings, sagas, stop)
+        ended = threading.Event()
+        threading.Thread(
+            target=_wound_up, args=(stop, running, ended), name="amends-end", daemon=True
+        ).start()
+        serve(settings, sagas, ended)
+
+
+def _wound_up(stop: threading.Event, running: ExitStack, ended: threading.Event) -> None:
+    """The participants end first: a broker in memory confirms to the coordinator what they have dealt with."""
+    stop.wait()
+    running.close()
+    ended.set()
 
 
 def _load(reference: str) -> Participant | Saga:

@@ -1,4 +1,4 @@
-"""The services' own tables: `python -m examples.order.tables postgresql+psycopg://user@host:port`."""
+"""The services' own tables, filled up again at each call: `python -m examples.order.tables postgresql+psycopg://...:port`."""
 
 import sys
 
@@ -8,14 +8,14 @@ from amends.db.engines import open_engine, transaction
 
 TABLES = {
     "payments": (
-        "CREATE TABLE account (card text PRIMARY KEY, cents int)",
-        "INSERT INTO account VALUES ('4111', 1000)",
+        "CREATE TABLE IF NOT EXISTS account (card text PRIMARY KEY, cents int)",
+        "INSERT INTO account VALUES ('4111', 1000) ON CONFLICT (card) DO UPDATE SET cents = 1000",
     ),
     "inventory": (
-        "CREATE TABLE shelf (sku text PRIMARY KEY, pieces int)",
-        "INSERT INTO shelf VALUES ('tea', 3)",
+        "CREATE TABLE IF NOT EXISTS shelf (sku text PRIMARY KEY, pieces int)",
+        "INSERT INTO shelf VALUES ('tea', 3) ON CONFLICT (sku) DO UPDATE SET pieces = 3",
     ),
-    "shipping": ("CREATE TABLE parcel (what text, whereto text)",),
+    "shipping": ("CREATE TABLE IF NOT EXISTS parcel (what text, whereto text)",),
 }
 
 

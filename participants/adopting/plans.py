@@ -11,6 +11,8 @@ from typing import Final
 from amends.participants.adopting.sources import Change, NotAdoptable, Source, calls, module_of, python_files
 
 _SETTINGS: Final = re.compile(r"""DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""")
+# As `Participant` takes it.
+_PARTICIPANT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _APP: Final = "amends.participants.django"
 
 _HANDLER: Final = '''"""What sagas may have this service do."""
@@ -74,6 +76,7 @@ def django(root: Path, service: str | None) -> Plan:
     if _APP in settings.text:
         raise NotAdoptable(f"{settings.path} has {_APP} already; see docs/django.md for what else there is")
     name = _name(service or found[1].partition(".")[0])
+    told = _told(service, name)
     package = settings.path.parent if settings.path.parent != root else root
     handlers = package / "sagas.py"
     _add_to_apps(settings)
@@ -84,17 +87,17 @@ def django(root: Path, service: str | None) -> Plan:
     settings.replace(
         end,
         end,
-        f'{gap}\nAMENDS = {{\n    "SERVICE": "{name}",\n    "PARTICIPANT": "{reference}",\n'
+        f'{gap}\nAMENDS = {{\n    "SERVICE": "{told}",\n    "PARTICIPANT": "{reference}",\n'
         f'    "BROKER_URL": os.environ.get("AMENDS_BROKER_URL", "pyamqp://guest:guest@localhost:5672//"),\n}}\n',
     )
-    new = _new(handlers, _HANDLER.format(name=name, service=name, where="with the ORM"))
+    new = _new(handlers, _HANDLER.format(name=name, service=told, where="with the ORM"))
     return Plan(
         (settings.change(), *new),
         (
             "pip install 'amends[django,postgresql]'",
             "python manage.py check",
             "python manage.py migrate",
-            "python manage.py amends_participant     # obeys commands, and carries the outbox",
+            "python manage.py amends_participant     # obeys commands, carries the outbox; not on SQLite",
         ),
     )
 
@@ -103,6 +106,7 @@ def fastapi(root: Path, service: str | None) -> Plan:
     """`lifespan=` of the application, and a module with a participant. Raises: NotAdoptable."""
     source, call, _ = _only(root, "FastAPI")
     name = _name(service or root.name)
+    told = _told(service, name)
     handlers = source.path.parent / "sagas.py"
     module = module_of(handlers, root)
     given = next((one for one in call.keywords if one.arg == "lifespan"), None)
@@ -130,7 +134,7 @@ def fastapi(root: Path, service: str | None) -> Plan:
     source.import_line("from amends.participants.asyncio import amends_lifespan")
     source.import_line(f"from {module} import {name}")
     new = _new(
-        handlers, _HANDLER.format(name=name, service=name, where="through ctx.session or ctx.asession")
+        handlers, _HANDLER.format(name=name, service=told, where="through ctx.session or ctx.asession")
     )
     return Plan(
         (source.change(), *new),
@@ -148,9 +152,10 @@ def celery(root: Path, service: str | None) -> Plan:
     """A module with tasks that sagas may call. Raises: NotAdoptable."""
     source, _, app = _only(root, "Celery")
     name = _name(service or root.name)
+    told = _told(service, name)
     tasks = source.path.parent / "saga_tasks.py"
     module, tasks_module = module_of(source.path, root), module_of(tasks, root)
-    new = _new(tasks, _TASKS.format(name=name, service=name, module=module, app=app))
+    new = _new(tasks, _TASKS.format(name=name, service=told, module=module, app=app))
     if not new:
         raise NotAdoptable(f"{tasks} is there already; see docs/celery.md for what else there is")
     return Plan(
@@ -179,7 +184,7 @@ def _only(root: Path, name: str) -> tuple[Source, ast.Call, str]:
         places = ", ".join(str(one.path.relative_to(root)) for one, _, _ in found) or "none"
         raise NotAdoptable(
             f"looked below {root} for one `app = {name}(...)`; found: {places}. "
-            "Give --project, or follow the page by hand"
+            "Give --project, or do by hand what docs/{name.lower()}.md says"
         )
     return found[0]
 
@@ -232,3 +237,8 @@ def _name(text: str) -> str:
     """A service's name that is also a name in Python."""
     name = re.sub(r"\W+", "_", text.lower(), flags=re.ASCII).strip("_")
     return name if name and not name[0].isdigit() else f"service_{name}".rstrip("_")
+
+
+def _told(service: str | None, name: str) -> str:
+    """What sagas call it: as it was given, if a participant may be called so."""
+    return service if service and _PARTICIPANT.fullmatch(service) else name

@@ -110,6 +110,14 @@ def test_a_fastapi_application_gets_its_worker(tmp_path: Path, made: str, become
     ran(folder, "-c", "import main; assert main.shop.name == 'shop'")
 
 
+def test_a_services_name_stays_as_sagas_say_it(tmp_path: Path) -> None:
+    folder = written(tmp_path, main__py="from fastapi import FastAPI\n\napp = FastAPI()\n")
+
+    adopted(folder, "fastapi", "--service", "my-shop")
+
+    assert 'my_shop = Participant("my-shop")' in (folder / "sagas.py").read_text()
+
+
 def test_a_celery_application_gets_tasks_that_sagas_may_call(tmp_path: Path) -> None:
     folder = written(
         tmp_path,
