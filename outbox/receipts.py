@@ -17,7 +17,7 @@ from amends.outbox.backoff import Backoff
 from amends.outbox.dead_letters import dead_letter
 from amends.outbox.errors import BrokerUnavailable, MalformedMessage
 from amends.outbox.faults import DATABASE_FAULTS, told
-from amends.outbox.limits import BODY_BYTES_MAX, NAME_BYTES_MAX
+from amends.outbox.limits import BODY_BYTES_MAX
 from amends.outbox.message import Message
 from amends.outbox.observer import OutboxObserver
 from amends.outbox.ports import Broker, Delivery, Topology, dead_letter_queue, receipts_queue
@@ -110,20 +110,6 @@ class Receipts:
         crash_point("relay.receipt.after")
         self._observer.received(received)
         self._consumer.ack(delivery.tag for delivery in deliveries)
-
-
-def receipt_of(delivery: Delivery, note: str) -> Message | None:
-    """What a message's sender waits for, if it says so (O1). Nothing goes to where one that is not believed says."""
-    queue, row = (
-        delivery.headers.get(wire.HEADER_RECEIPT_TO),
-        str(delivery.headers.get(wire.HEADER_ROW) or ""),
-    )
-    if delivery.fault or not isinstance(queue, str) or not 0 < len(queue.encode()) <= NAME_BYTES_MAX:
-        return None
-    if not (row.isascii() and row.isdigit() and 0 < int(row) <= _ROW_MAX):
-        return None
-    body = wire.Receipt(message_id=delivery.message_id[:64], row=int(row), note=note)
-    return Message(routing_key=queue, type=wire.RECEIPT, body=wire.encode(body))
 
 
 def read_receipt(delivery: Delivery) -> wire.Receipt:

@@ -16,7 +16,7 @@ from amends.db.crashpoints import crash_point
 from amends.outbox import wire
 from amends.outbox.errors import MalformedMessage
 from amends.outbox.ports import Delivery
-from amends.outbox.receipts import receipt_of
+from amends.outbox.receipting import receipt_of
 from amends.outbox.wire import Op
 from amends.participants.errors import InvalidHandler
 from amends.participants.events.arrivals import (

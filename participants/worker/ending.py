@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from amends.outbox.receipts import receipt_of
+from amends.outbox.receipting import receipt_of
 from amends.outbox.wire import Outcome
 from amends.participants.barrier.answers import Answer
 from amends.participants.barrier.barrier import key_of

@@ -17,7 +17,7 @@ from amends.db.errors import StoreUnavailable
 from amends.outbox.dead_letters import dead_letter
 from amends.outbox.message import Message
 from amends.outbox.ports import Delivery
-from amends.outbox.receipts import receipt_of
+from amends.outbox.receipting import receipt_of
 from amends.outbox.tracing import switch
 from amends.outbox.wire import Op, Outcome
 from amends.participants.barrier.answers import Answer, failed
